@@ -1,0 +1,134 @@
+// Package model is the set of VPP objects that the agents want or find: pure
+// data with identities, dependencies and comparison. It talks to no VPP and
+// knows neither keys nor attachments.
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Kind is a sort of object. Kinds are created in the order of their values and
+// deleted in the reverse order.
+type Kind int
+
+// The kinds, in the order in which VPP can take them. All interfaces are made
+// admin-down and go up in a phase of their own: at 1,000 memifs and more, VPP
+// 25.10 dies when a create runs beside an admin-up (memif_process walks a pool
+// that the create moves).
+const (
+	KindDirectory Kind = iota + 1
+	KindTable
+	KindBridgeDomain
+	KindLoopback
+	KindSocket
+	KindMemif
+	KindVhostUser
+	KindSubInterface
+	KindInterfaceTable
+	KindMTU
+	KindAddress
+	KindUnnumbered
+	KindBridgeMember
+	KindAdminUp
+	KindRoute
+	KindNeighbor
+)
+
+// Kinds lists all kinds in the order of creation.
+func Kinds() []Kind {
+	kinds := make([]Kind, 0, KindNeighbor)
+	for k := KindDirectory; k <= KindNeighbor; k++ {
+		kinds = append(kinds, k)
+	}
+	return kinds
+}
+
+var kindNames = map[Kind]string{
+	KindDirectory: "directory", KindTable: "table", KindBridgeDomain: "bridge-domain",
+	KindLoopback: "loopback", KindSocket: "socket", KindMemif: "memif",
+	KindVhostUser: "vhost-user", KindSubInterface: "sub-interface",
+	KindInterfaceTable: "interface-table", KindMTU: "mtu", KindAddress: "address",
+	KindUnnumbered: "unnumbered", KindBridgeMember: "bridge-member",
+	KindAdminUp: "admin-up", KindRoute: "route", KindNeighbor: "neighbor",
+}
+
+func (k Kind) String() string {
+	if s, ok := kindNames[k]; ok {
+		return s
+	}
+	return fmt.Sprintf("kind(%d)", int(k))
+}
+
+// ID is the identity of an object: equal IDs are the same object, whatever its
+// sw_if_index, which VPP gives to the next interface as soon as it is free.
+type ID struct {
+	Kind Kind
+	Name string
+}
+
+func (id ID) String() string { return id.Kind.String() + " " + id.Name }
+
+// Object is one thing in VPP (or one directory of sockets). Objects are
+// comparable values.
+type Object interface {
+	ID() ID
+	// Deps are the objects that must be there before this one, and that must
+	// stay while it is.
+	Deps() []ID
+	// Compare says what it takes to make have, found in VPP under the same ID,
+	// into this one. What VPP does not show (a memif's secret) is not compared.
+	Compare(have Object) Change
+	// FallsWith says whether VPP removes the object by itself when the object
+	// owner is deleted; it then needs no delete of its own.
+	FallsWith(owner ID) bool
+}
+
+// Change is what it takes to make a found object into the wanted one.
+type Change int
+
+// The changes: nothing, a Put over what is there, a Delete and then a Put.
+const (
+	Same Change = iota
+	Update
+	Replace
+)
+
+// TagPrefix starts the tag of everything in VPP that is ours. Objects without
+// it are never touched.
+const TagPrefix = "vpp-cni/"
+
+// Tag marks an interface, a bridge domain or a table in VPP as ours and says
+// whose it is. At most 63 bytes (VPP's field has 64 with a final NUL).
+type Tag string
+
+const maxPlainID = 39
+
+// AttachmentTag is the tag of an attachment's interface: vpp-cni/<ifname>/<id>.
+// An id (a container id or pod id) of more than 39 characters is cut to its
+// first 12 with 26 hex digits of its SHA-256 behind a '~', which no id holds, so
+// that ids with the same beginning stay apart.
+func AttachmentTag(ifname, id string) Tag {
+	if len(id) > maxPlainID {
+		sum := sha256.Sum256([]byte(id))
+		id = id[:12] + "~" + hex.EncodeToString(sum[:13])
+	}
+	return Tag(TagPrefix + ifname + "/" + id)
+}
+
+// SubTag is the tag of the VLAN sub-interface of an attachment's interface. The
+// parent's tag starts with vpp-cni/, the sub-interface's with vpp-cni: and the
+// VLAN, so both fit 63 bytes only with a short form.
+func SubTag(parent Tag, vlan uint16) Tag {
+	t := fmt.Sprintf("%s.%d", parent, vlan)
+	if len(t) <= 63 {
+		return Tag(t)
+	}
+	sum := sha256.Sum256([]byte(t))
+	return Tag(TagPrefix + fmt.Sprintf("~%s.%d", hex.EncodeToString(sum[:16]), vlan))
+}
+
+// Ours says whether a tag found in VPP marks an object of ours.
+func Ours(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }

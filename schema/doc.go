@@ -1,0 +1,39 @@
+// Package schema is the contract of VPP CNI: the etcd keys, the JSON values
+// under them, and the checks that both must pass. It is pure data: it does no
+// I/O, knows no etcd client and no VPP, and imports the standard library only.
+//
+// # Keys
+//
+// All keys stand under a root, by default /vpp-cni/v1/. The part before v1
+// can be set (Keys); v1 names this contract. A prefix ends in a slash, so that
+// node-1 never matches node-10.
+//
+//	key                                       | writer          | readers        | value
+//	------------------------------------------+-----------------+----------------+-----------------
+//	nodes/<node>/agent                        | host agent      | CNI, ctl       | AgentInfo, under the agent's lease
+//	nodes/<node>/host/<container>/<ifname>    | CNI             | host agent     | HostInterface, desired
+//	nodes/<node>/host-status/<container>/<ifname> | host agent  | CNI, ctl       | InterfaceStatus of the host end
+//	nodes/<node>/pods/<pod>/interfaces/<ifname> | CNI           | container agent | PodInterface, desired
+//	nodes/<node>/pods/<pod>/status/<ifname>   | container agent | ctl            | InterfaceStatus of the pod end
+//	networks/<name>                           | CNI, ctl        | CNI, ctl       | Network
+//	bridge-domains/<id>                       | CNI             | CNI, ctl       | BridgeDomain: which network has this id
+//	ipam/<network>/                           | an IPAM plugin  | ctl            | kept free for IPAM plugins
+//
+// <container> is CNI_CONTAINERID. <pod> is the pod's UID where the runtime
+// passes K8S_POD_UID in CNI_ARGS, else the container id. Each path segment is
+// checked against what CNI and Kubernetes allow before it becomes part of a key
+// or of a file path.
+//
+// A pod's agent sees its own subtree only, with nodes/<node>/pods/<pod>/ as the
+// root: interfaces/<ifname> and status/<ifname>.
+//
+// # Values
+//
+// Values are one line of JSON each. A value with a field that the reader does
+// not know is refused by name (UnknownFieldError), because half of a newer
+// version's meaning must not be applied. A status names the etcd revision of
+// the desired value it speaks of (InterfaceStatus.SpecRevision).
+//
+// What ADD takes from networks/<name> (bridge domain id, VRF, MTU) is resolved
+// by the plugin and stands in the HostInterface: the agent reads one prefix.
+package schema

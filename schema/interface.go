@@ -1,0 +1,152 @@
+package schema
+
+import "net/netip"
+
+// IfType is the kind of interface that joins pod and host.
+type IfType string
+
+// The interface types.
+const (
+	Memif     IfType = "memif"
+	VhostUser IfType = "vhost-user"
+)
+
+// NetType is what an end of an attachment is made part of.
+type NetType string
+
+// The network types: a member of a bridge domain, a routed interface, or just
+// an interface that is up.
+const (
+	NetBridge    NetType = "bridge"
+	NetInterface NetType = "interface"
+	NetNone      NetType = "none"
+)
+
+// MemifRole is an end's role on a memif. The two ends have opposite roles.
+type MemifRole string
+
+// The memif roles: the master listens on the socket, the slave connects.
+const (
+	MemifMaster MemifRole = "master"
+	MemifSlave  MemifRole = "slave"
+)
+
+// MemifMode is what a memif carries. Both ends have the same mode.
+type MemifMode string
+
+// The memif modes: Ethernet frames, or bare IP packets.
+const (
+	MemifEthernet MemifMode = "ethernet"
+	MemifIP       MemifMode = "ip"
+)
+
+// VhostRole is which side of a vhost-user socket VPP takes. VPP is the back end
+// in both.
+type VhostRole string
+
+// The vhost-user roles: VPP serves the socket, or connects to it.
+const (
+	VhostServer VhostRole = "server"
+	VhostClient VhostRole = "client"
+)
+
+// Secret is a memif secret: 1 to 23 bytes (VPP's field is 24 bytes with a final
+// NUL), or empty for none. It prints as "[redacted]" with every format verb;
+// only its JSON form, which stands in etcd, holds the bytes.
+type Secret string
+
+// String hides the secret.
+func (Secret) String() string { return "[redacted]" }
+
+// GoString hides the secret.
+func (Secret) GoString() string { return "[redacted]" }
+
+// MemifEnd is one end of a memif.
+type MemifEnd struct {
+	Role MemifRole `json:"role"`
+	Mode MemifMode `json:"mode"`
+	// Socket is the socket's file name in the pod's directory; each side adds
+	// the directory where it sees it.
+	Socket string `json:"socket"`
+	Secret Secret `json:"secret,omitempty"`
+}
+
+// VhostEnd is a vhost-user device. On the pod's side it describes VPP's role,
+// and the application takes the other.
+type VhostEnd struct {
+	Role VhostRole `json:"role"`
+	// Socket is the socket's file name in the pod's directory.
+	Socket string `json:"socket"`
+}
+
+// BridgeEnd is the bridge domain that an end joins.
+type BridgeEnd struct {
+	// Name is the name in the network configuration, a number or any name.
+	Name string `json:"name"`
+	// DomainID is VPP's bd_id, 1 to 16777214.
+	DomainID uint32 `json:"domainID"`
+	// VLAN is the 802.1Q VLAN of the tagged sub-interface that joins the bridge
+	// with its tag popped, 1 to 4094; 0: the interface itself joins.
+	VLAN uint16 `json:"vlan,omitempty"`
+}
+
+// PodRef names the pod of an attachment. Namespace and name are for people.
+type PodRef struct {
+	ID        PodID  `json:"id"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+// Route is a route of the pod.
+type Route struct {
+	Dst netip.Prefix `json:"dst"`
+	// GW is the next hop; absent: Dst is on the link.
+	GW netip.Addr `json:"gw,omitzero"`
+}
+
+// HostInterface is the desired host end of one attachment, under
+// nodes/<node>/host/<container>/<ifname>.
+type HostInterface struct {
+	Network NetworkName `json:"network"`
+	Pod     PodRef      `json:"pod"`
+	// Sandbox is CNI_NETNS as the runtime gave it.
+	Sandbox string `json:"sandbox,omitempty"`
+	// BootID is the kernel's boot id of the node when ADD ran.
+	BootID    string     `json:"bootID,omitempty"`
+	IfType    IfType     `json:"ifType"`
+	NetType   NetType    `json:"netType"`
+	Memif     *MemifEnd  `json:"memif,omitempty"`
+	VhostUser *VhostEnd  `json:"vhostUser,omitempty"`
+	Bridge    *BridgeEnd `json:"bridge,omitempty"`
+	// MAC of the host end; absent on an ip-mode memif.
+	MAC MAC `json:"mac,omitzero"`
+	// MTU is the L3 MTU in bytes; 0: VPP's default (9000).
+	MTU uint16 `json:"mtu,omitempty"`
+	// VRF is VPP's FIB table id of a routed end, for IPv4 and IPv6.
+	VRF uint32 `json:"vrf,omitempty"`
+	// Gateways are the addresses of the host end that IPAM gave as the pod's
+	// gateways (routed ends only).
+	Gateways []netip.Addr `json:"gateways,omitempty"`
+	// PodAddresses are routed to the pod, each as a host route (routed ends only).
+	PodAddresses []netip.Addr `json:"podAddresses,omitempty"`
+}
+
+// PodInterface is the desired pod end of one attachment, under
+// nodes/<node>/pods/<pod>/interfaces/<ifname>.
+type PodInterface struct {
+	Network NetworkName `json:"network"`
+	// Container is the sandbox that this end belongs to. DEL of another
+	// sandbox of the same pod leaves it alone.
+	Container ContainerID `json:"container"`
+	Pod       PodRef      `json:"pod"`
+	IfType    IfType      `json:"ifType"`
+	NetType   NetType     `json:"netType"`
+	Memif     *MemifEnd   `json:"memif,omitempty"`
+	VhostUser *VhostEnd   `json:"vhostUser,omitempty"`
+	Bridge    *BridgeEnd  `json:"bridge,omitempty"`
+	MAC       MAC         `json:"mac,omitzero"`
+	MTU       uint16      `json:"mtu,omitempty"`
+	// Addresses with the length of their subnet.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Routes    []Route        `json:"routes,omitempty"`
+}

@@ -1,0 +1,68 @@
+# VPP CNI. `make help` lists what there is.
+
+GO       ?= go
+BIN      := bin
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X github.com/vpp-cni/vpp-cni/schema/version.Version=$(VERSION)
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vpp-cnictl
+GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
+
+.PHONY: help build tools demo test test-vpp bench lint fix generate clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp and bench instead of the simulator"
+	@echo "  KEEP=1            leave the demo running and print what to try"
+
+build: $(PROGRAMS) $(BIN)/userspace ## build the four programs into bin/ (static, no cgo, version stamped)
+
+$(BIN)/vpp-cni: $(GOFILES)
+	$(BUILD) -o $@ ./cni
+$(BIN)/userspace: $(BIN)/vpp-cni
+	ln -sf vpp-cni $@
+$(BIN)/vpp-agent: $(GOFILES)
+	$(BUILD) -o $@ ./agent
+$(BIN)/vpp-container-agent: $(GOFILES)
+	$(BUILD) -o $@ ./container-agent
+$(BIN)/vpp-cnictl: $(GOFILES)
+	$(BUILD) -o $@ ./agent/ctl
+
+tools: $(BIN)/vppsim $(BIN)/etcdctl $(BIN)/host-local $(BIN)/static ## build the simulator, etcdctl and two IPAM plugins into bin/
+
+$(BIN)/vppsim: $(GOFILES)
+	$(BUILD) -o $@ ./test/vppsim/cmd/vppsim
+$(BIN)/etcdctl: go.mod
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ go.etcd.io/etcd/etcdctl/v3
+$(BIN)/host-local $(BIN)/static: $(BIN)/%: go.mod
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ github.com/containernetworking/plugins/plugins/ipam/$*
+
+demo: build tools ## two pods on two VPPs of their own ping through the host's VPP
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/demo ./deploy/demo
+	@KEEP=$(KEEP) VPP=$(VPP) $(BIN)/demo --bin $(BIN)
+
+test: build tools ## all tests on the simulator, race detector on
+	$(GO) test -race -timeout 10m ./...
+
+test-vpp: build tools ## the contract suite and end to end on a real VPP: make test-vpp VPP=/usr/bin/vpp
+	@test -x "$(VPP)" || { echo "say which VPP: make test-vpp VPP=/usr/bin/vpp"; exit 2; }
+	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/vpptest/... ./test/e2e/... | tee $(BIN)/test-vpp.log | grep -E '^(=== NAME|--- |ok|FAIL|PASS|panic)' ; \
+	  ! grep -qE '^(FAIL|panic)' $(BIN)/test-vpp.log
+
+bench: build tools ## time VERSION, ADD and DEL as whole processes beside a bare client
+	VPP=$(VPP) $(GO) run ./test/bench --bin $(BIN)
+
+lint: ## golangci-lint, the version that is pinned here
+	$(LINT) run ./...
+
+fix: ## what lint can mend by itself, and the formatting
+	$(LINT) run --fix ./...
+	$(LINT) fmt ./...
+
+generate: ## write the golden files of the wire format anew
+	$(GO) test ./schema -run Golden -update
+
+clean: ## remove bin/
+	rm -rf $(BIN)

@@ -146,6 +146,10 @@ type PodInterface struct {
 	Bridge    *BridgeEnd  `json:"bridge,omitempty"`
 	MAC       MAC         `json:"mac,omitzero"`
 	MTU       uint16      `json:"mtu,omitempty"`
+	// VLAN is the 802.1Q VLAN that the host end's bridge expects of a routed
+	// pod end, 1 to 4094: addresses and routes stand on a tagged sub-interface.
+	// 0: on the interface itself. A pod end in a bridge says it in Bridge.
+	VLAN uint16 `json:"vlan,omitempty"`
 	// Addresses with the length of their subnet.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Routes    []Route        `json:"routes,omitempty"`

@@ -96,6 +96,12 @@ func (p PodInterface) Validate() error {
 	if p.NetType != NetInterface && p.IfType == Memif && len(p.Addresses)+len(p.Routes) > 0 {
 		errs = append(errs, &FieldError{"netType", string(p.NetType), "interface, where addresses or routes are set"})
 	}
+	if p.VLAN != 0 {
+		errs = append(errs, CheckVLAN("vlan", int(p.VLAN)))
+		if p.NetType == NetBridge || p.Memif != nil && p.Memif.Mode == MemifIP {
+			errs = append(errs, &FieldError{"vlan", strconv.Itoa(int(p.VLAN)), "absent, where netType is bridge or memif.mode is ip"})
+		}
+	}
 	if p.MTU != 0 && p.MTU < MinMTUIPv6 && six {
 		errs = append(errs, mtuIPv6Error(p.MTU))
 	}

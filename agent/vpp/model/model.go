@@ -118,9 +118,8 @@ func AttachmentTag(ifname, id string) Tag {
 	return Tag(TagPrefix + ifname + "/" + id)
 }
 
-// SubTag is the tag of the VLAN sub-interface of an attachment's interface. The
-// parent's tag starts with vpp-cni/, the sub-interface's with vpp-cni: and the
-// VLAN, so both fit 63 bytes only with a short form.
+// SubTag is the tag of a VLAN sub-interface: its parent's with ".<vlan>" behind
+// it, or, where that would be over 63 bytes, "~" and a hash of it.
 func SubTag(parent Tag, vlan uint16) Tag {
 	t := fmt.Sprintf("%s.%d", parent, vlan)
 	if len(t) <= 63 {

@@ -3,6 +3,12 @@
 // It moves whole packets and knows nothing of their contents; which interface
 // they go to is package dataplane's affair, and when an interface exists is
 // the simulated API's.
+//
+// Messages, rings and descriptors are laid out as in VPP's memif.h, in the
+// byte order of a little-endian machine. Whatever a peer writes to shared
+// memory is read once and checked before it is used, and regions that the peer
+// could still shrink are refused, so a hostile peer costs a connection and
+// nothing else.
 package memif
 
 // Mode is what one packet on the ring is.
@@ -25,57 +31,46 @@ type Config struct {
 	Secret        string // up to 23 bytes; empty: none asked for or given
 	AppName       string // told to the peer, cut after 31 bytes
 	InterfaceName string // told to the peer, cut after 31 bytes
-	RingSize      uint16 // log2 of the descriptors in a ring, up to 14
-	BufferSize    uint16 // bytes of one descriptor's buffer
-	RxQueues      uint8
-	TxQueues      uint8
+	RingSize      uint16 // log2 of the descriptors in a ring, up to 14; the slave's counts
+	BufferSize    uint16 // bytes of one descriptor's buffer; the slave's counts
+	RxQueues      uint8  // the slave's counts
+	TxQueues      uint8  // the slave's counts; Send uses the first
 }
 
-// Events are called from the interface's own goroutine, one at a time. A nil
-// function is not called. They may call Send and Connected of any interface,
-// not Close of their own.
+// Events are called from the interface's own goroutines: Connected before the
+// first Receive, Disconnected after the last. Receive may run for several
+// queues at once. A nil function is not called. They may call any method.
 type Events struct {
-	Connected    func(peerName string)
+	// Connected gets the name that the peer gave its interface.
+	Connected func(peerName string)
+	// Disconnected gets the reason, the peer's where it gave one.
 	Disconnected func(reason string)
-	Receive      func(pkt []byte) // pkt is valid until it returns
+	// Receive gets a packet of up to 65,535 bytes, valid until it returns.
+	Receive func(pkt []byte)
 }
 
-// Server serves one listening socket for all masters on it.
-type Server struct{}
+// The limits that VPP tells its peers (memif's private.h) and its defaults.
+const (
+	maxRegion       = 256
+	maxRing         = 256
+	maxLog2RingSize = 14
+	defaultLog2Ring = 10
+	defaultBuffer   = 2048
+	maxPacket       = 1<<16 - 1
+)
 
-// Interface is one end of a memif link.
-type Interface struct{}
-
-// Listen makes the socket file at path and listens on it. An unused file left
-// there by an earlier listener is taken over.
-func Listen(_ string) (*Server, error) { return &Server{}, nil }
-
-// Close ends listening and disconnects and closes every master. The socket
-// file stays, as VPP leaves it.
-func (s *Server) Close() {}
-
-// AddMaster puts a master on the socket. It is admin-down. The result is nil
-// where the id is taken: VPP says -68 to that.
-func (s *Server) AddMaster(_ Config, _ Events) *Interface { return &Interface{} }
-
-// NewSlave makes a slave. It is admin-down; once up it connects, and reconnects
-// every 2 s.
-func NewSlave(_ Config, _ Events) *Interface { return &Interface{} }
-
-// SetAdminUp lets the interface connect, or disconnects it.
-func (i *Interface) SetAdminUp(_ bool) {}
-
-// Kick makes a slave that is not connected try at once.
-func (i *Interface) Kick() {}
-
-// Send copies pkt into the ring. False means dropped: not connected, or full.
-func (i *Interface) Send(_ []byte) bool { return false }
-
-// Connected says whether packets can cross.
-func (i *Interface) Connected() bool { return false }
-
-// Remote is the name of the peer's interface, empty while not connected.
-func (i *Interface) Remote() (name string) { return "" }
-
-// Close disconnects for good.
-func (i *Interface) Close() {}
+func (c Config) withDefaults() Config {
+	if c.RingSize == 0 {
+		c.RingSize = defaultLog2Ring
+	}
+	c.RingSize = min(c.RingSize, maxLog2RingSize)
+	if c.BufferSize == 0 {
+		c.BufferSize = defaultBuffer
+	}
+	c.RxQueues = max(c.RxQueues, 1)
+	c.TxQueues = max(c.TxQueues, 1)
+	if c.AppName == "" {
+		c.AppName = "vppsim"
+	}
+	return c
+}

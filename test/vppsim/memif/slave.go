@@ -1,0 +1,211 @@
+package memif
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// retryInterval is between two tries of a slave. VPP's is up to 3 s.
+const retryInterval = 2 * time.Second
+
+// NewSlave makes a slave. It is admin-down; once up it connects, and reconnects
+// every 2 s.
+func NewSlave(cfg Config, ev Events) *Interface {
+	cfg.Master = false
+	return newInterface(cfg, ev)
+}
+
+// Kick makes a slave that is up and not connected try at once.
+func (i *Interface) Kick() {
+	if i.cfg.Master || !i.startDialing() {
+		return
+	}
+	go i.dial()
+}
+
+// startDialing says whether there is need to, and none doing it.
+func (i *Interface) startDialing() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.adminUp || i.dialing || i.session != nil || i.closed.Load() {
+		return false
+	}
+	if i.timer != nil {
+		i.timer.Stop()
+	}
+	i.dialing = true
+	return true
+}
+
+// dial connects, serves the connection to its end, and sets the next try.
+func (i *Interface) dial() {
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: i.cfg.Socket, Net: "unixpacket"})
+	i.mu.Lock()
+	i.dialing = false
+	if err != nil {
+		i.reason = err.Error()
+		i.retry()
+		i.mu.Unlock()
+		return
+	}
+	if i.closed.Load() {
+		i.mu.Unlock()
+		_ = conn.Close()
+		return
+	}
+	s := &session{conn: conn, ifc: i}
+	i.session = s
+	i.mu.Unlock()
+	s.run(func() error { return nil }, s.handleSlave)
+	i.mu.Lock()
+	i.retry()
+	i.mu.Unlock()
+}
+
+// retry sets the timer of the next try. The caller holds mu.
+func (i *Interface) retry() {
+	if !i.adminUp || i.closed.Load() {
+		return
+	}
+	if i.timer == nil {
+		i.timer = time.AfterFunc(retryInterval, func() {
+			if i.startDialing() {
+				i.dial()
+			}
+		})
+		return
+	}
+	i.timer.Reset(retryInterval)
+}
+
+// handleSlave answers one message of a master.
+func (s *session) handleSlave(m *message, fd int) error {
+	closeFD(fd)
+	switch kind := m.kind(); {
+	case kind < msgAck || kind > msgDisconnect:
+		return refuse("unknown message type (0x%x)", kind)
+	case kind == msgAck:
+		return nil
+	case kind == msgDisconnect:
+		return remoteDisconnect(m.disconnect().reason)
+	case kind == msgHello && s.regions == nil:
+		return s.introduce(m.hello())
+	case kind == msgConnected && s.regions != nil && s.peerName == "":
+		name := m.name()
+		if name == "" {
+			name = "unnamed"
+		}
+		s.activate(name)
+		s.receive()
+		return nil
+	}
+	return refuse("unexpected message received")
+}
+
+// introduce makes the shared memory and tells the master all about it. The
+// master's answers are awaited after the last message only, as VPP does.
+func (s *session) introduce(h hello) error {
+	if h.minVersion > version || h.maxVersion < version {
+		return refuse("incompatible protocol version")
+	}
+	cfg := s.ifc.cfg
+	l := layout{
+		s2m:        min(int(h.maxS2MRing)+1, int(cfg.TxQueues)),
+		m2s:        min(int(h.maxM2SRing)+1, int(cfg.RxQueues)),
+		log2Size:   min(h.maxLog2RingSize, uint8(cfg.RingSize)), //nolint:gosec // at most 14
+		bufferSize: uint32(cfg.BufferSize),
+	}
+	fd, mem, err := makeRegion(fmt.Sprintf("memif %d region 0", cfg.ID), l.size())
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // the mapping keeps the file
+	s.regions = [][]byte{mem}
+	if err := s.openQueues(l); err != nil {
+		return err
+	}
+	m := initRequest{version: version, id: cfg.ID, mode: cfg.Mode, secret: cfg.Secret, name: cfg.AppName}.encode()
+	if err := s.tell(m, -1); err != nil {
+		return err
+	}
+	if err := s.tell(addRegion{size: l.size()}.encode(), fd); err != nil {
+		return err
+	}
+	if err := s.tellRings(l); err != nil {
+		return err
+	}
+	return s.tell(encodeName(msgConnect, cfg.InterfaceName), -1)
+}
+
+// tell is send1, but a master that closed is no error: it may have said why,
+// and reading finds out.
+func (s *session) tell(m message, fd int) error {
+	err := s.send1(m, fd)
+	if err != nil && isClosed(err) {
+		return nil
+	}
+	return err
+}
+
+func (s *session) openQueues(l layout) error {
+	for n := range l.s2m + l.m2s {
+		r, err := openRing(s.regions[0], uint32(l.ringOffset(n)), l.log2Size) //nolint:gosec // makeRegion checked the size
+		if err != nil {
+			return err
+		}
+		efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("eventfd: %w", err)
+		}
+		q := &queue{
+			ring: r, regions: s.regions, eventFD: -1,
+			bufferSize: l.bufferSize, bufferOffset: uint32(l.bufferOffset(n)), //nolint:gosec // as above
+		}
+		q.prepare(n < l.s2m)
+		if n < l.s2m {
+			q.eventFD = efd
+			s.tx = append(s.tx, q)
+			continue
+		}
+		if q.event, err = pollable(efd); err != nil {
+			return err
+		}
+		s.rx = append(s.rx, q)
+	}
+	return nil
+}
+
+func (s *session) tellRings(l layout) error {
+	for n := range l.s2m + l.m2s {
+		m := addRing{index: uint16(n), offset: uint32(l.ringOffset(n)), log2Size: l.log2Size} //nolint:gosec // as above
+		if n < l.s2m {
+			m.flags = ringFlagS2M
+			if err := s.tell(m.encode(), s.tx[n].eventFD); err != nil {
+				return err
+			}
+			continue
+		}
+		m.index -= uint16(l.s2m) //nolint:gosec // at most 255
+		if err := s.tellFile(m.encode(), s.rx[n-l.s2m]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellFile passes the descriptor of a file without making it a blocking one,
+// as File.Fd would.
+func (s *session) tellFile(m message, q *queue) error {
+	raw, err := q.event.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("interrupt fd: %w", err)
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) { sent = s.tell(m, int(fd)) }); err != nil { //nolint:gosec // a descriptor
+		return fmt.Errorf("interrupt fd: %w", err)
+	}
+	return sent
+}

@@ -1,0 +1,165 @@
+// Package config reads the node's configuration file, /etc/vpp-cni/config.yaml,
+// which the plugin, the agents and vpp-cnictl share. It opens no connection and
+// checks no file that the configuration names: their users do.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// DefaultPath is read when no other file is named; it may be missing.
+const DefaultPath = "/etc/vpp-cni/config.yaml"
+
+// maxFile is the largest file in bytes that Load reads.
+const maxFile = 1 << 20
+
+// File is the configuration of a node. Every field may be left out.
+type File struct {
+	// Node is this node's name in the keys; empty: the host name.
+	Node string `json:"node,omitempty"`
+	// Prefix is the part of every key before the contract's version; empty:
+	// schema.DefaultPrefix.
+	Prefix string `json:"prefix,omitempty"`
+	Etcd   Etcd   `json:"etcd"`
+	// RunDir is the directory of the sockets as the host sees it.
+	RunDir string `json:"runDir"`
+	// MTU is the L3 MTU in bytes of attachments whose network gives none; 0:
+	// VPP's default (9000).
+	MTU int `json:"mtu,omitempty"`
+	// Timeout bounds one call of the plugin.
+	Timeout Duration `json:"timeout"`
+	// LogFile is the plugin's log; empty: standard error.
+	LogFile string `json:"logFile,omitempty"`
+	// LogLevel is one of logrus' level names.
+	LogLevel string `json:"logLevel"`
+	Agent    Agent  `json:"agent"`
+}
+
+// Etcd says where etcd is; see store.Config for the meaning of the fields.
+type Etcd struct {
+	Endpoints    []string `json:"endpoints"`
+	CACert       string   `json:"cacert,omitempty"`
+	Cert         string   `json:"cert,omitempty"`
+	Key          string   `json:"key,omitempty"`
+	User         string   `json:"user,omitempty"`
+	PasswordFile string   `json:"passwordFile,omitempty"`
+}
+
+// Agent is what only the host agent needs.
+type Agent struct {
+	// VPPSocket is the Unix socket of VPP's binary API.
+	VPPSocket string `json:"vppSocket"`
+	// HTTP is where health, metrics and the report for vpp-cnictl are served:
+	// unix:///path or host:port.
+	HTTP string `json:"http"`
+	// SocketMode is the mode of the pods' sockets in octal, such as 0660;
+	// empty: as VPP makes them.
+	SocketMode string `json:"socketMode,omitempty"`
+	// SocketGroup is the group of the pods' sockets, a name or a number; empty:
+	// as VPP makes them.
+	SocketGroup string `json:"socketGroup,omitempty"`
+	// AuditInterval is the time between two comparisons of everything.
+	AuditInterval Duration `json:"auditInterval"`
+	// LeaseTTL is how long a dead agent's presence stays.
+	LeaseTTL Duration `json:"leaseTTL"`
+}
+
+// Duration is a time span written as Go writes it, such as 10s or 1m30s.
+type Duration time.Duration
+
+// String is the form with units.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalJSON writes the form with units.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s is not a duration: a number with its unit is needed, as in \"10s\"", b)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a duration: a number with its unit is needed, as in \"10s\"", s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Default is the configuration without a file.
+func Default() File {
+	return File{
+		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}},
+		RunDir:   "/run/vpp-cni",
+		Timeout:  Duration(10 * time.Second),
+		LogLevel: "info",
+		Agent: Agent{
+			VPPSocket:     "/run/vpp/api.sock",
+			HTTP:          "unix:///run/vpp-cni/agent.sock",
+			AuditInterval: Duration(time.Minute),
+			LeaseTTL:      Duration(10 * time.Second),
+		},
+	}
+}
+
+// Load reads the file at path over Default and validates it. An empty path is
+// DefaultPath, which may be missing. A field that File does not have is an
+// error that names it.
+func Load(path string) (File, error) {
+	name := path
+	if name == "" {
+		name = DefaultPath
+	}
+	f := Default()
+	data, err := read(name)
+	if path == "" && errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return File{}, fmt.Errorf("configuration file: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+		return File{}, fmt.Errorf("configuration file %s: %s", name, plain(err))
+	}
+	if err := f.Validate(); err != nil {
+		return File{}, fmt.Errorf("configuration file %s: %w", name, err)
+	}
+	return f, nil
+}
+
+func read(name string) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	if st.Size() > maxFile {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are allowed", name, st.Size(), maxFile)
+	}
+	return os.ReadFile(name) //nolint:gosec // the operator names the file
+}
+
+// plain takes the decoders' names out of err: what is left names the field.
+func plain(err error) string {
+	s := err.Error()
+	for _, p := range []string{"error unmarshaling JSON: ", "error converting YAML to JSON: ", "while decoding JSON: ", "json: "} {
+		s = strings.TrimPrefix(s, p)
+	}
+	return s
+}
+
+// Validate checks the form of every field.
+func (f File) Validate() error {
+	return errors.Join(f.check()...)
+}

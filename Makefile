@@ -52,7 +52,9 @@ test-vpp: build tools ## the contract suite and end to end on a real VPP: make t
 	  ! grep -qE '^(FAIL|panic)' $(BIN)/test-vpp.log
 
 bench: build tools ## time VERSION, ADD and DEL as whole processes beside a bare client
-	VPP=$(VPP) $(GO) run ./test/bench --bin $(BIN)
+	$(BUILD) -o $(BIN)/empty ./test/bench/empty
+	$(BUILD) -o $(BIN)/bench ./test/bench
+	VPP=$(VPP) $(BIN)/bench --bin $(BIN)
 
 lint: ## golangci-lint, the version that is pinned here
 	$(LINT) run ./...

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/vpp-cni/vpp-cni/test/lab"
+)
+
+const bridgeConf = `{"cniVersion": "1.0.0", "name": "bench", "type": "vpp-cni", "configFile": %q,
+ "host": {"engine": "vpp", "iftype": "memif", "netType": "bridge", "bridge": {"bridgeName": "10"}}%s}`
+
+func confNoIPAM(n *lab.Node) []byte { return fmt.Appendf(nil, bridgeConf, n.ConfigFile, "") }
+
+func confHostLocal(n *lab.Node) []byte {
+	return fmt.Appendf(nil, bridgeConf, n.ConfigFile, fmt.Sprintf(
+		`, "ipam": {"type": "host-local", "dataDir": %q, "ranges": [[{"subnet": "10.20.0.0/16"}]]}`, n.IPAMDir))
+}
+
+// plugin is the plugin as a runtime starts it.
+type plugin struct {
+	bin  string
+	conf []byte
+}
+
+// call runs one verb in a process of its own and says how long it took from
+// start to end, and how much CPU it had (user and system).
+func (p plugin) call(ctx context.Context, verb string, i int) (wall, cpu time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "vpp-cni"))
+	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_PATH="+p.bin)
+	if verb != "VERSION" {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("CNI_CONTAINERID=bench%059d", i), fmt.Sprintf("CNI_NETNS=/run/netns/bench%d", i), "CNI_IFNAME=net1")
+	}
+	cmd.Stdin = bytes.NewReader(p.conf)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	begin := time.Now()
+	err = cmd.Run()
+	wall = time.Since(begin)
+	if err != nil {
+		return wall, 0, fmt.Errorf("%s %d: %w: %s", verb, i, err, bytes.TrimSpace(out.Bytes()))
+	}
+	if verb != "DEL" && !json.Valid(out.Bytes()) {
+		return wall, 0, fmt.Errorf("%s %d: the answer is not JSON: %q", verb, i, out.String())
+	}
+	return wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+// empty is the floor of VERSION: a Go program that does nothing.
+func empty(ctx context.Context, bin string) (time.Duration, error) {
+	begin := time.Now()
+	err := exec.CommandContext(ctx, filepath.Join(bin, "empty")).Run()
+	return time.Since(begin), err
+}

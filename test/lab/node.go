@@ -1,0 +1,141 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vpp-cni/vpp-cni/schema/config"
+)
+
+// Node is one node: a host VPP, a host agent, and the pods on it.
+type Node struct {
+	Name  string
+	VPP   *VPP
+	Agent *Process
+	// RunDir is the agent's run-dir, ConfigFile the node's configuration that
+	// agent and plugin read, IPAMDir the store of host-local.
+	RunDir, ConfigFile, IPAMDir string
+	// HTTP is the socket of the agent's health, metrics and verify.
+	HTTP string
+
+	lab  *Lab
+	dir  string
+	pods []*Pod
+}
+
+func (l *Lab) newNode(name string) (*Node, error) {
+	dir := filepath.Join(l.Dir, name)
+	n := &Node{
+		Name: name, lab: l, dir: dir,
+		RunDir:     filepath.Join(dir, "run"),
+		ConfigFile: filepath.Join(dir, "config.yaml"),
+		IPAMDir:    filepath.Join(dir, "ipam"),
+		HTTP:       filepath.Join(dir, "agent.sock"),
+	}
+	for _, d := range []string{n.RunDir, n.IPAMDir} {
+		if err := os.MkdirAll(d, 0o750); err != nil {
+			return nil, fmt.Errorf("node %s: %w", name, err)
+		}
+	}
+	var err error
+	if n.VPP, err = newVPP(name+"-vpp", l.cfg.VPP, filepath.Join(dir, "vpp"), l.cfg.HostHeap); err != nil {
+		return nil, err
+	}
+	if err := n.writeConfig(); err != nil {
+		return nil, err
+	}
+	n.Agent = newProcess(name+"-agent", dir, l.bin("vpp-agent"), "--config", n.ConfigFile, "--log-level", l.cfg.LogLevel)
+	return n, nil
+}
+
+// writeConfig writes config.yaml as an operator would. JSON is YAML.
+func (n *Node) writeConfig() error {
+	f := config.File{Node: n.Name, Prefix: n.lab.cfg.Prefix, RunDir: n.RunDir}
+	f.Etcd.Endpoints = n.lab.cfg.Endpoints
+	f.Agent.VPPSocket = n.VPP.APISocket
+	f.Agent.HTTP = "unix://" + n.HTTP
+	b, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	if err := os.WriteFile(n.ConfigFile, b, 0o600); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// WaitReady waits until the agent says that it is ready.
+func (n *Node) WaitReady(ctx context.Context) error {
+	return n.Agent.waitFor(ctx, "readiness", func() bool {
+		code, _, err := n.Get(ctx, "/readyz")
+		return err == nil && code == http.StatusOK
+	})
+}
+
+// Get asks the agent's HTTP socket for path.
+func (n *Node) Get(ctx context.Context, path string) (code int, body string, err error) {
+	client := &http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", n.HTTP)
+			},
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", fmt.Errorf("agent of %s: %w", n.Name, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+// Left lists what is in the run-dir's pods and in host-local's store: nothing
+// when all attachments are gone.
+func (n *Node) Left() ([]string, error) {
+	var left []string
+	for _, dir := range []string{filepath.Join(n.RunDir, "pods"), n.IPAMDir} {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			// host-local keeps a directory and two bookkeeping files a network.
+			base := filepath.Base(path)
+			if path == dir || dir == n.IPAMDir && (d.IsDir() || base == "lock" || strings.HasPrefix(base, "last_reserved_ip")) {
+				return nil
+			}
+			left = append(left, strings.TrimPrefix(path, n.dir+"/"))
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	return left, nil
+}
+
+func (n *Node) close() error {
+	var errs []error
+	for _, p := range n.pods {
+		errs = append(errs, p.Stop())
+	}
+	return errors.Join(append(errs, n.Agent.Stop(), n.VPP.Kill())...)
+}

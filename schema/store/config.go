@@ -1,9 +1,21 @@
 package store
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/vpp-cni/vpp-cni/schema"
 )
 
 // The defaults of Config.
@@ -38,4 +50,128 @@ type Config struct {
 	ProgressInterval time.Duration
 	// Logger is for etcd's client; nil: it is quiet.
 	Logger *zap.Logger
+}
+
+// client checks c and makes the configuration of etcd's client of it.
+func (c Config) client() (clientv3.Config, error) {
+	out := clientv3.Config{
+		Endpoints:            c.Endpoints,
+		DialTimeout:          c.DialTimeout,
+		DialKeepAliveTime:    keepaliveTime,
+		DialKeepAliveTimeout: keepaliveTimeout,
+		Logger:               c.Logger,
+		// A proxy of the runtime's environment is for pulling images.
+		DialOptions: []grpc.DialOption{grpc.WithNoProxy()},
+	}
+	secure, err := c.secure()
+	if err != nil {
+		return out, err
+	}
+	if secure {
+		if out.TLS, err = c.tls(); err != nil {
+			return out, err
+		}
+	}
+	if (c.User == "") != (c.PasswordFile == "") {
+		return out, errors.New("user and passwordFile go together: set both or none")
+	}
+	if c.User != "" {
+		out.Username = c.User
+		if out.Password, err = readPassword(c.PasswordFile); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// secure checks the endpoints and says whether the connection is TLS. etcd's
+// client takes the first endpoint's scheme for all of them, so a mix would send
+// in the clear, or fail, what looks configured.
+func (c Config) secure() (bool, error) {
+	if len(c.Endpoints) == 0 {
+		return false, errors.New("no endpoints are given")
+	}
+	files := c.CACert != "" || c.Cert != "" || c.Key != ""
+	var schemes [2]string // plain, TLS
+	for _, ep := range c.Endpoints {
+		scheme, rest, ok := strings.Cut(ep, "://")
+		if !ok {
+			scheme, rest = "", ep
+		}
+		if err := checkEndpoint(ep, scheme, rest); err != nil {
+			return false, err
+		}
+		if scheme == "https" || scheme == "unixs" || files && scheme != "http" {
+			schemes[1] = ep
+		} else {
+			schemes[0] = ep
+		}
+	}
+	switch {
+	case schemes[0] != "" && schemes[1] != "":
+		return false, fmt.Errorf("endpoint %s is TLS and %s is not: they must be alike", schemes[1], schemes[0])
+	case files && schemes[0] != "":
+		return false, fmt.Errorf("endpoint %s is not TLS, but cacert, cert or key is set: write https://", schemes[0])
+	}
+	return schemes[1] != "", nil
+}
+
+func checkEndpoint(ep, scheme, rest string) error {
+	bad := &schema.FieldError{Field: "endpoint", Value: ep, Allowed: "host:port, http://host:port, https://host:port or unix:///path"}
+	switch scheme {
+	case "unix", "unixs":
+		if !strings.HasPrefix(rest, "/") || len(rest) > schema.MaxSocketPath {
+			return bad
+		}
+		return nil
+	case "", "http", "https":
+		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+		if err != nil || host == "" || strings.ContainsAny(host, "/@ \t\n") {
+			return bad
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return bad
+		}
+		return nil
+	default:
+		return bad
+	}
+}
+
+// tls reads the certificates. The client's is asked for at each handshake.
+func (c Config) tls() (*tls.Config, error) {
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CACert != "" {
+		pem, err := os.ReadFile(c.CACert)
+		if err != nil {
+			return nil, fmt.Errorf("cacert: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cacert: %s holds no certificate", c.CACert)
+		}
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return nil, errors.New("cert and key go together: set both or none")
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cert %s: %w", c.Cert, err)
+		}
+		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	return out, nil
+}
+
+func readPassword(path string) (string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return "", fmt.Errorf("passwordFile: %w", err)
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	if password == "" {
+		return "", fmt.Errorf("passwordFile: %s is empty", path)
+	}
+	return password, nil
 }

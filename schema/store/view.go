@@ -56,6 +56,9 @@ type Detached struct {
 	// container's, or not decodable.
 	Host *schema.HostInterface
 	Pod  *schema.PodInterface
+	// HostStatus is the status of the host end at Rev. Its key goes when the
+	// agent has removed the interface; nil: there is nothing to wait for.
+	HostStatus *Versioned[schema.InterfaceStatus]
 }
 
 // Filter narrows a list of attachments; an empty field takes all.

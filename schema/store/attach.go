@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+)
+
+// guard is a condition of a transaction with the words for the case that it
+// does not hold.
+type guard struct {
+	cmp clientv3.Cmp
+	why string
+	// key is read when a guard fails, and broken says whether it was this one.
+	key    string
+	broken func(rev int64) bool
+}
+
+// atRev holds while key is at rev; 0 means absent.
+func atRev(key string, rev int64, why string) guard {
+	return guard{
+		cmp: clientv3.Compare(clientv3.ModRevision(key), "=", rev),
+		why: why, key: key,
+		broken: func(now int64) bool { return now != rev },
+	}
+}
+
+// present holds while key exists.
+func present(key, why string) guard {
+	return guard{
+		cmp: clientv3.Compare(clientv3.CreateRevision(key), ">", 0),
+		why: why, key: key,
+		broken: func(now int64) bool { return now == 0 },
+	}
+}
+
+// guarded runs ops in one transaction if all guards hold; else ErrConflict
+// names those that did not.
+func (s *Store) guarded(ctx context.Context, what string, guards []guard, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
+	cmps := make([]clientv3.Cmp, len(guards))
+	reads := make([]clientv3.Op, len(guards))
+	for i, g := range guards {
+		cmps[i] = g.cmp
+		reads[i] = clientv3.OpGet(g.key, clientv3.WithKeysOnly())
+	}
+	resp, err := s.txn(ctx, what, cmps, ops, reads)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Succeeded {
+		return resp, nil
+	}
+	for i, g := range guards {
+		var now int64
+		if kvs := resp.Responses[i].GetResponseRange().GetKvs(); len(kvs) > 0 {
+			now = kvs[0].ModRevision
+		}
+		if g.broken(now) {
+			return nil, fmt.Errorf("%s: %s: %w", what, g.why, ErrConflict)
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", what, ErrConflict)
+}
+
+// Attach puts both ends in one transaction and returns its revision. It
+// succeeds only while the host key is absent, the node's agent is there, and
+// the pod key and the networks are as seen; else the error is ErrConflict, and
+// nothing has changed.
+//
+// Where seen.Pod belongs to another container, that sandbox of the same pod is
+// gone without a DEL: its host key goes in the same transaction. A pod status
+// goes in any case: it speaks of an older desired value.
+func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, error) {
+	l := Lookup{Node: a.Node, Container: a.Container, IfName: a.IfName, Pod: a.Pod.Pod.ID}
+	what := "attach " + l.String()
+	host, pod, err := a.encode(l)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	k := s.keys
+	podKey := k.PodInterface(a.Node, l.Pod, a.IfName)
+	guards := []guard{
+		atRev(k.Host(a.Node, a.Container, a.IfName), 0, "it is there already"),
+		present(k.Agent(a.Node), "the agent of node "+string(a.Node)+" went away"),
+		atRev(podKey, revOf(seen.Pod), "the pod's interface changed"),
+	}
+	for name, n := range seen.Networks {
+		guards = append(guards, atRev(k.Network(name), revOf(n), "network "+string(name)+" changed"))
+	}
+	ops := []clientv3.Op{
+		clientv3.OpPut(k.Host(a.Node, a.Container, a.IfName), string(host)),
+		clientv3.OpPut(podKey, string(pod)),
+		clientv3.OpDelete(k.PodStatus(a.Node, l.Pod, a.IfName)),
+	}
+	if p := seen.Pod; p != nil {
+		if p.Err != nil {
+			return 0, fmt.Errorf("%s: the pod's interface is taken by a value that cannot be read: %w", what, p.Err)
+		}
+		if old := p.Value.Container; old != a.Container {
+			if err := old.Validate(); err != nil {
+				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, err)
+			}
+			ops = append(ops, clientv3.OpDelete(k.Host(a.Node, old, a.IfName)))
+		}
+	}
+	resp, err := s.guarded(ctx, what, guards, ops)
+	if err != nil {
+		return 0, err
+	}
+	return resp.Header.GetRevision(), nil
+}
+
+// encode checks a's names and values, and that both ends speak of one
+// attachment.
+func (a Attachment) encode(l Lookup) (host, pod []byte, err error) {
+	if err := firstError(l.validate(true), a.Host.Validate(), a.Pod.Validate()); err != nil {
+		return nil, nil, err
+	}
+	if a.Pod.Container != a.Container {
+		return nil, nil, fmt.Errorf("the pod's end names container %s", a.Pod.Container)
+	}
+	if a.Host.Pod.ID != a.Pod.Pod.ID {
+		return nil, nil, fmt.Errorf("the host's end names pod %s, the pod's end %s", a.Host.Pod.ID, a.Pod.Pod.ID)
+	}
+	if host, err = schema.Encode(a.Host); err != nil {
+		return nil, nil, err
+	}
+	pod, err = schema.Encode(a.Pod)
+	return host, pod, err
+}
+
+// revOf is the revision to guard on; 0 where v is absent.
+func revOf[V schema.Value](v *Versioned[V]) int64 {
+	if v == nil {
+		return 0
+	}
+	return v.Rev
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+var (
+	// ErrUnavailable is an etcd that cannot be reached, has no leader, refuses
+	// writes for want of space, or does not answer in time.
+	ErrUnavailable = errors.New("etcd is not available")
+	// ErrConflict is a guard of a transaction that did not hold.
+	ErrConflict = errors.New("changed by somebody else meanwhile")
+)
+
+// classify wraps an error of etcd's client. A call that its caller canceled is
+// neither ErrUnavailable nor ErrConflict.
+func (s *Store) classify(ctx context.Context, what string, took time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	}
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if timedOut(err) {
+		why := "no answer within " + took.Round(time.Millisecond).String()
+		if c := s.cause.text(); c != "" {
+			why += ": " + c
+		}
+		return fmt.Errorf("%s: %w at %s: %s: %w", what, ErrUnavailable, s.where(), why, context.DeadlineExceeded)
+	}
+	if transient(err) {
+		return fmt.Errorf("%s: %w at %s: %w", what, ErrUnavailable, s.where(), err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func (s *Store) where() string { return strings.Join(s.cfg.Endpoints, ", ") }
+
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
+}
+
+// transient says whether a call that failed with err may work later without
+// anybody changing anything here.
+func transient(err error) bool {
+	code := status.Code(err)
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		code = e.Code()
+	}
+	switch code {
+	case codes.Unavailable, codes.ResourceExhausted, codes.Internal, codes.DeadlineExceeded, codes.Aborted:
+		return true
+	default:
+		return errors.Is(err, rpctypes.ErrNoLeader) || errors.Is(err, rpctypes.ErrLeaderChanged)
+	}
+}
+
+// cause remembers why the connection does not work: etcd's client waits for a
+// connection until the deadline, and then says that the deadline is over.
+type cause struct{ last atomic.Pointer[string] }
+
+func (c *cause) text() string {
+	if p := c.last.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// observe stands between etcd's client and gRPC, where the errors are whole.
+func (c *cause) observe(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if err == nil {
+		c.last.Store(nil)
+		return nil
+	}
+	if s, ok := status.FromError(err); ok {
+		text := shorten(s.Message())
+		c.last.Store(&text)
+	}
+	return err
+}
+
+// shorten takes gRPC's layers off a connection error, down to the system's own
+// words, such as "dial tcp 127.0.0.1:2379: connect: connection refused".
+func shorten(s string) string {
+	for _, mark := range []string{"latest balancer error: ", "latest connection error: ", "desc = "} {
+		if i := strings.LastIndex(s, mark); i >= 0 {
+			s = s[i+len(mark):]
+		}
+	}
+	s = strings.TrimPrefix(s, "transport: ")
+	s = strings.TrimPrefix(s, "Error while dialing: ")
+	return strings.Trim(s, `"`)
+}
+
+// isLeaseGone says whether a call failed because etcd does not know the lease.
+func isLeaseGone(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) }

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// silentAfter is how many progress intervals without a sign of life make a
+	// watch stale.
+	silentAfter = 3
+	// mutedFactor stretches that for a server that has never answered a progress
+	// request, as etcd's own gRPC proxy does not.
+	mutedFactor = 10
+)
+
+// Follow keeps f up to date with everything under prefix: a list at a revision,
+// then a watch from the next. Whatever breaks the watch (compaction, a lost
+// leader, silence, a cluster that was restored to an older revision) leads to
+// Lost and, as soon as etcd answers, to a new Snapshot. It returns only when ctx
+// ends, with its cause.
+func (t *Subtree) Follow(ctx context.Context, prefix string, f Follower) error {
+	for try := 0; ; try++ {
+		lived, err := t.followOnce(ctx, prefix, f)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			f.Lost(err)
+		}
+		if lived {
+			try = 0
+		}
+		if err := sleep(ctx, jitter(backoff(try, firstRetry, maxRetry))); err != nil {
+			return err
+		}
+	}
+}
+
+// following is one watch after one list.
+type following struct {
+	f       Follower
+	w       clientv3.Watcher
+	cluster uint64
+	rev     int64 // everything up to here has been told
+	every   time.Duration
+
+	created  bool
+	answered bool // the server knows progress requests
+	alive    time.Time
+}
+
+// followOnce returns when the watch breaks, and says whether it had begun. A nil
+// error asks for a new list while the view may well be right.
+func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bool, error) {
+	l, err := t.list(ctx, prefix, false)
+	if err != nil {
+		return false, err
+	}
+	c, err := t.s.connect(ctx)
+	if err != nil {
+		return false, t.s.classify(ctx, "watch "+t.root+prefix, 0, err)
+	}
+	f.Snapshot(l.entries(), l.rev)
+	fl := &following{f: f, w: t.watcher(c), cluster: l.cluster, rev: l.rev, every: t.s.cfg.ProgressInterval, alive: time.Now()}
+	err = fl.run(ctx, prefix)
+	var st *stale
+	if err != nil && !errors.As(err, &st) {
+		err = t.s.classify(ctx, "watch "+t.root+prefix, time.Since(fl.alive), err)
+	}
+	return fl.created, err
+}
+
+func (fl *following) run(parent context.Context, prefix string) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(parent))
+	defer cancel()
+	events := fl.w.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(fl.rev+1),
+		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+	tick := time.NewTicker(fl.every)
+	defer tick.Stop()
+	for {
+		select {
+		case resp, ok := <-events:
+			if !ok {
+				return errors.New("the watch was closed")
+			}
+			if err := fl.take(resp); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if over, err := fl.overdue(); over {
+				return err
+			}
+			fl.ask(ctx)
+		case <-parent.Done():
+			return context.Cause(parent)
+		}
+	}
+}
+
+func (fl *following) take(resp clientv3.WatchResponse) error {
+	if err := resp.Err(); err != nil {
+		return err
+	}
+	if id := resp.Header.GetClusterId(); id != 0 && fl.cluster != 0 && id != fl.cluster {
+		return &stale{"the endpoint now belongs to another etcd cluster"}
+	}
+	if resp.Created {
+		fl.created, fl.alive = true, time.Now()
+		return nil
+	}
+	// A member that is behind what is known shows no life: it may be catching
+	// up, or restored to an older revision for good.
+	if resp.Header.GetRevision() >= fl.rev {
+		fl.alive = time.Now()
+	}
+	if resp.IsProgressNotify() {
+		fl.answered = true
+		fl.rev = max(fl.rev, resp.Header.GetRevision())
+		return nil
+	}
+	for _, ev := range resp.Events {
+		fl.rev = max(fl.rev, ev.Kv.ModRevision)
+		if ev.Type == clientv3.EventTypeDelete {
+			fl.f.Changed(string(ev.Kv.Key), nil, ev.Kv.ModRevision)
+			continue
+		}
+		fl.f.Changed(string(ev.Kv.Key), &Entry{Value: ev.Kv.Value, Rev: ev.Kv.ModRevision}, ev.Kv.ModRevision)
+	}
+	return nil
+}
+
+// overdue says whether the watch has been silent for too long. Silence of a
+// server that has never answered may be its way, so that the view is read anew
+// without calling it lost.
+func (fl *following) overdue() (bool, error) {
+	limit := silentAfter * fl.every
+	quiet := time.Since(fl.alive)
+	switch {
+	case quiet < limit:
+		return false, nil
+	case fl.answered || !fl.created:
+		return true, silence(quiet.Round(time.Millisecond))
+	default:
+		return quiet >= mutedFactor*limit, nil
+	}
+}
+
+// ask requests a sign of life. While the connection is being made anew the
+// request has no taker, so it waits a moment only.
+func (fl *following) ask(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, min(fl.every, time.Second))
+	defer cancel()
+	// No answer is what overdue looks for; an error here says nothing more.
+	_ = fl.w.RequestProgress(bounded)
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/namespace"
+)
+
+// pageSize bounds the values of one answer of a list. At the 4 KiB of a large
+// value it stays under 4 MiB.
+const pageSize = 1000
+
+// Subtree is the part of the keys under one root. All its keys and prefixes are
+// relative to that root, so that an agent behind a gateway that shows only a
+// pod's subtree and one that speaks with etcd itself run the same code.
+type Subtree struct {
+	s    *Store
+	root string
+}
+
+// Subtree returns the keys under root, which ends in a slash; an empty root is
+// all that the endpoint shows.
+func (s *Store) Subtree(root string) *Subtree { return &Subtree{s: s, root: root} }
+
+func (t *Subtree) kv(c *clientv3.Client) clientv3.KV {
+	if t.root == "" {
+		return c.KV
+	}
+	return namespace.NewKV(c.KV, t.root)
+}
+
+func (t *Subtree) watcher(c *clientv3.Client) clientv3.Watcher {
+	if t.root == "" {
+		return c.Watcher
+	}
+	return namespace.NewWatcher(c.Watcher, t.root)
+}
+
+// List reads all keys under prefix at one revision, in pages, and returns that
+// revision.
+func (t *Subtree) List(ctx context.Context, prefix string) (map[string]Entry, int64, error) {
+	l, err := t.list(ctx, prefix, false)
+	if err != nil {
+		return nil, 0, err
+	}
+	return l.entries(), l.rev, nil
+}
+
+// listing is a list at one revision, sorted by key.
+type listing struct {
+	kvs     []*mvccpb.KeyValue
+	rev     int64
+	cluster uint64
+}
+
+func (l listing) entries() map[string]Entry {
+	m := make(map[string]Entry, len(l.kvs))
+	for _, kv := range l.kvs {
+		m[string(kv.Key)] = Entry{Value: kv.Value, Rev: kv.ModRevision}
+	}
+	return m
+}
+
+func (t *Subtree) list(ctx context.Context, prefix string, keysOnly bool) (listing, error) {
+	var l listing
+	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	if prefix == "" {
+		from, end = "\x00", "\x00"
+	}
+	for {
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(l.rev)}
+		if keysOnly {
+			opts = append(opts, clientv3.WithKeysOnly())
+		}
+		var resp *clientv3.GetResponse
+		err := t.s.call(ctx, "list "+t.root+prefix, func(ctx context.Context, c *clientv3.Client) (err error) {
+			resp, err = t.kv(c).Get(ctx, from, opts...)
+			return err
+		})
+		if err != nil {
+			return listing{}, err
+		}
+		if l.rev == 0 {
+			l.rev, l.cluster = resp.Header.GetRevision(), resp.Header.GetClusterId()
+		}
+		l.kvs = append(l.kvs, resp.Kvs...)
+		if !resp.More || len(resp.Kvs) == 0 {
+			return l, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// PutGuarded puts key only while guardKey is at revision guardRev, and says
+// whether it was. A status goes this way, with the desired value as the guard:
+// none is written for a value that is gone or has changed.
+func (t *Subtree) PutGuarded(ctx context.Context, guardKey string, guardRev int64, key string, value []byte) (held bool, err error) {
+	return t.guarded(ctx, "put "+t.root+key,
+		clientv3.Compare(clientv3.ModRevision(guardKey), "=", guardRev), clientv3.OpPut(key, string(value)))
+}
+
+// DeleteIfAbsent deletes key only while guardKey does not exist, and says
+// whether it did not. key being absent is no error.
+func (t *Subtree) DeleteIfAbsent(ctx context.Context, guardKey, key string) (held bool, err error) {
+	return t.guarded(ctx, "delete "+t.root+key,
+		clientv3.Compare(clientv3.CreateRevision(guardKey), "=", 0), clientv3.OpDelete(key))
+}
+
+func (t *Subtree) guarded(ctx context.Context, what string, guard clientv3.Cmp, op clientv3.Op) (bool, error) {
+	held := false
+	err := t.s.call(ctx, what, func(ctx context.Context, c *clientv3.Client) error {
+		resp, err := t.kv(c).Txn(ctx).If(guard).Then(op).Commit()
+		if err != nil {
+			return err
+		}
+		held = resp.Succeeded
+		return nil
+	})
+	return held, err
+}
+
+// stale is why a view must be read anew.
+type stale struct{ why string }
+
+func (e *stale) Error() string { return e.why }
+
+func silence(d time.Duration) error {
+	return &stale{fmt.Sprintf("the watch has shown no sign of life for %s", d)}
+}

@@ -99,4 +99,3 @@ func (s *Store) lowestFree(resp *clientv3.TxnResponse) (uint32, error) {
 	}
 	return 0, fmt.Errorf("all ids from %d to %d are taken", schema.FirstNamedDomain, schema.MaxDomain)
 }
-

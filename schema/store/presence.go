@@ -47,6 +47,15 @@ func (p *Presence) Set(ctx context.Context, value []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.value = append([]byte(nil), value...)
+	err := p.write(ctx)
+	if isLeaseGone(err) {
+		err = p.write(ctx)
+	}
+	return err
+}
+
+// write puts the value under the lease, or under a new one where there is none.
+func (p *Presence) write(ctx context.Context) error {
 	if p.lease == 0 {
 		if err := p.grant(ctx); err != nil {
 			return err
@@ -93,19 +102,20 @@ func (p *Presence) run(ctx context.Context) {
 	}
 }
 
-// ensure has a lease, and the key under it once there is a value.
+// ensure has a lease, and writes the key under it where the lease is new.
 func (p *Presence) ensure(ctx context.Context) (clientv3.LeaseID, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lease == 0 {
-		if err := p.grant(ctx); err != nil {
-			return 0, err
-		}
+	if p.lease != 0 {
+		return p.lease, nil
+	}
+	if err := p.grant(ctx); err != nil {
+		return 0, err
 	}
 	if p.value == nil {
 		return p.lease, nil
 	}
-	return p.lease, p.restore(ctx)
+	return p.lease, p.put(ctx)
 }
 
 func (p *Presence) grant(ctx context.Context) error {
@@ -130,20 +140,24 @@ func (p *Presence) put(ctx context.Context) error {
 	return err
 }
 
-// restore puts the key where it is absent or under another lease than ours:
-// that one is of this agent's own past.
+// restore puts the key back where somebody deleted it.
 func (p *Presence) restore(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lease == 0 || p.value == nil {
+		return nil
+	}
 	_, err := p.s.txn(ctx, "put "+p.key,
-		[]clientv3.Cmp{clientv3.Compare(clientv3.LeaseValue(p.key), "=", p.lease)},
-		nil, []clientv3.Op{clientv3.OpPut(p.key, string(p.value), clientv3.WithLease(p.lease))})
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(p.key), "=", 0)},
+		[]clientv3.Op{clientv3.OpPut(p.key, string(p.value), clientv3.WithLease(p.lease))}, nil)
 	if isLeaseGone(err) {
 		p.lease = 0
 	}
 	return err
 }
 
-// hold refreshes the lease until it is lost, and looks three times a ttl
-// whether somebody deleted the key.
+// hold refreshes the lease until it is lost, and looks once a ttl whether
+// somebody deleted the key.
 func (p *Presence) hold(parent context.Context, lease clientv3.LeaseID) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
@@ -164,9 +178,8 @@ func (p *Presence) hold(parent context.Context, lease clientv3.LeaseID) error {
 				return p.lost(lease, errors.New("the lease is gone"))
 			}
 		case <-check.C:
-			if _, err := p.ensure(ctx); err != nil {
-				return err
-			}
+			// A failed look is made good by the next; the lease tells its own loss.
+			_ = p.restore(ctx)
 			if p.current() != lease {
 				return errors.New("the lease was replaced")
 			}

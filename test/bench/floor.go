@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.fd.io/govpp"
 	interfaces "go.fd.io/govpp/binapi/interface"
 	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/l2"
 	"go.fd.io/govpp/binapi/memif"
 	"go.fd.io/govpp/core"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // floor does what one ADD or DEL must do at least, in one long-lived process

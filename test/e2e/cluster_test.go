@@ -34,19 +34,23 @@ func binDir() string { return filepath.Join("..", "..", "bin") }
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	return startClusterOn(t, os.Getenv("VPP"))
+	return startClusterOn(t, os.Getenv("VPP"), os.Getenv("VPP"))
 }
 
-// startClusterOn runs hosts on the VPP given, the simulator where it is empty.
-func startClusterOn(t *testing.T, vpp string) *cluster {
+// startClusterOn runs hosts and pods on the VPPs given, the simulator where one
+// is empty.
+func startClusterOn(t *testing.T, hostVPP, podVPP string) *cluster {
 	t.Helper()
 	for _, name := range []string{"vpp-cni", "vpp-agent", "vpp-container-agent", "vppsim", "host-local"} {
 		if _, err := os.Stat(filepath.Join(binDir(), name)); err != nil {
 			t.Fatalf("run `make build tools` first: %v", err)
 		}
 	}
+	if podVPP == "" {
+		podVPP = filepath.Join(binDir(), "vppsim")
+	}
 	etcd := etcdtest.Start(t, 1)
-	l, err := lab.New(lab.Config{BinDir: binDir(), VPP: vpp, Endpoints: etcd.Endpoints(), LogLevel: "debug"})
+	l, err := lab.New(lab.Config{BinDir: binDir(), VPP: hostVPP, PodVPP: podVPP, Endpoints: etcd.Endpoints(), LogLevel: "debug"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 )
 
@@ -43,7 +44,22 @@ var memifs = []network{
 // TestPing joins two pods in every way and has each ping the other over IPv4
 // and IPv6; afterwards nothing may be left.
 func TestPing(t *testing.T) {
-	c := startCluster(t)
+	pingEveryWay(t, startCluster(t))
+}
+
+// TestPingAcross is TestPing with pods of one sort and a host of the other:
+// simulator against real VPP, both ways.
+func TestPingAcross(t *testing.T) {
+	vpp := os.Getenv("VPP")
+	if vpp == "" {
+		t.Skip("NO REAL VPP: say VPP=/usr/bin/vpp to let simulator and real VPP meet")
+	}
+	t.Run("real host, simulated pods", func(t *testing.T) { pingEveryWay(t, startClusterOn(t, vpp, "")) })
+	t.Run("simulated host, real pods", func(t *testing.T) { pingEveryWay(t, startClusterOn(t, "", vpp)) })
+}
+
+func pingEveryWay(t *testing.T, c *cluster) {
+	t.Helper()
 	n := c.node(t, "node-1")
 	for _, net := range memifs {
 		t.Run(net.name, func(t *testing.T) {

@@ -15,6 +15,8 @@ type Config struct {
 	BinDir string
 	// VPP is the VPP to run; empty means the simulator in BinDir.
 	VPP string
+	// PodVPP is the VPP of the pods; empty means the same as VPP.
+	PodVPP string
 	// Endpoints of the etcd to use.
 	Endpoints []string
 	// Prefix of all keys; empty means schema.DefaultPrefix.
@@ -44,6 +46,9 @@ func New(cfg Config) (*Lab, error) {
 	if cfg.VPP == "" {
 		cfg.VPP = filepath.Join(bin, "vppsim")
 	}
+	if cfg.PodVPP == "" {
+		cfg.PodVPP = cfg.VPP
+	}
 	if cfg.HostHeap == "" {
 		cfg.HostHeap = "256M"
 	}
@@ -57,7 +62,7 @@ func New(cfg Config) (*Lab, error) {
 	return &Lab{cfg: cfg, Dir: dir}, nil
 }
 
-// Real says whether the lab's VPPs are real ones.
+// Real says whether the hosts' VPPs are real ones.
 func (l *Lab) Real() bool { return filepath.Base(l.cfg.VPP) != "vppsim" }
 
 func (l *Lab) bin(name string) string { return filepath.Join(l.cfg.BinDir, name) }

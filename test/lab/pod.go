@@ -45,7 +45,7 @@ func (n *Node) NewPod(namespace, name string) (*Pod, error) {
 	p := &Pod{Namespace: namespace, Name: name, Container: h[:64], UID: uid, Node: n}
 	dir := filepath.Join(n.dir, name)
 	var err error
-	if p.VPP, err = newVPP(n.Name+"-"+name, n.lab.cfg.VPP, dir, "128M"); err != nil {
+	if p.VPP, err = newVPP(n.Name+"-"+name, n.lab.cfg.PodVPP, dir, "128M"); err != nil {
 		return nil, err
 	}
 	args := []string{

@@ -54,7 +54,7 @@ func newStory(o options) (*story, error) {
 	if s.lab, err = lab.New(lab.Config{BinDir: o.bin, VPP: o.vpp}); err != nil {
 		return nil, err
 	}
-	if s.etcd, err = etcdtest.New(filepath.Join(s.lab.Dir, "etcd"), 1); err != nil {
+	if s.etcd, err = etcdtest.New(filepath.Join(s.lab.Dir, "etcd"), etcdtest.Options{}); err != nil {
 		return nil, errors.Join(err, s.lab.Close())
 	}
 	s.lab.SetEndpoints(s.etcd.Endpoints())

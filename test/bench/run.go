@@ -45,7 +45,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	etcd, err := etcdtest.New(filepath.Join(l.Dir, "etcd"), 1, etcdtest.WithFsync())
+	etcd, err := etcdtest.New(filepath.Join(l.Dir, "etcd"), etcdtest.Options{Fsync: true})
 	if err != nil {
 		return err
 	}

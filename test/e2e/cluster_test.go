@@ -49,7 +49,7 @@ func startClusterOn(t *testing.T, hostVPP, podVPP string) *cluster {
 	if podVPP == "" {
 		podVPP = filepath.Join(binDir(), "vppsim")
 	}
-	etcd := etcdtest.Start(t, 1)
+	etcd := etcdtest.Start(t, etcdtest.Options{})
 	l, err := lab.New(lab.Config{BinDir: binDir(), VPP: hostVPP, PodVPP: podVPP, Endpoints: etcd.Endpoints(), LogLevel: "debug"})
 	if err != nil {
 		t.Fatal(err)

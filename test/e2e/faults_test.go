@@ -166,13 +166,15 @@ func TestEtcdDown(t *testing.T) {
 	b.start(t)
 	a.ping(t, target)
 
-	c.etcd.Stop(t, 0)
+	c.etcd.Stop(0)
 	late := n.pod(t, "etcd-late")
 	_, err := late.Add(timeout(t), list, "net1")
 	requireCode(t, err, types.ErrTryAgainLater, "etcd")
 	requireCode(t, b.Del(timeout(t), list, "net1"), types.ErrTryAgainLater, "etcd")
 	a.ping(t, target)
-	c.etcd.Restart(t, 0)
+	if err := c.etcd.Restart(0); err != nil {
+		t.Fatal(err)
+	}
 
 	eventually(t, "ADD after etcd is back", func() string {
 		if _, err := late.Add(timeout(t), list, "net1"); err != nil {

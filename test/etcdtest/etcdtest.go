@@ -37,6 +37,8 @@ type Options struct {
 	// ClientAuth a client needs a certificate signed by CACert.
 	CACert, Cert, Key string
 	ClientAuth        bool
+	// Fsync makes every write durable, as in real use; tests go without.
+	Fsync bool
 }
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
@@ -142,7 +144,7 @@ func (c *Cluster) launch(m *member) error {
 	cfg.InitialCluster = strings.Join(all, ",")
 	cfg.InitialClusterToken = c.dir
 	cfg.TickMs, cfg.ElectionMs = 50, 500
-	cfg.UnsafeNoFsync = true
+	cfg.UnsafeNoFsync = !c.opts.Fsync
 	cfg.BcryptCost = 4 // bcrypt's lowest
 	cfg.EnableGRPCGateway = false
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())

@@ -2,7 +2,9 @@ package vppsim
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 
 	govpp "go.fd.io/govpp/api"
@@ -44,9 +46,7 @@ type swInterface struct {
 	shg     uint8
 	ip      ipInterface
 
-	// How the device behaves; nil where it does nothing.
-	setAdmin func(up bool)
-	setMAC   func(mac net.HardwareAddr)
+	setAdmin func(up bool) // the device's part of it; nil: it has none
 }
 
 func (v *vpp) initInterfaces() {
@@ -62,6 +62,7 @@ func (v *vpp) newInterface(fill func(i *swInterface)) *swInterface {
 	i := v.interfaces.pool.put(func(index uint32) *swInterface {
 		i := &swInterface{index: index, subs: make(map[uint32]*swInterface)}
 		i.sup = i
+		v.initIP(i)
 		fill(i)
 		return i
 	})
@@ -71,8 +72,8 @@ func (v *vpp) newInterface(fill func(i *swInterface)) *swInterface {
 
 // deleteInterface takes an interface away with all that hangs on it.
 func (v *vpp) deleteInterface(i *swInterface) {
-	for _, sub := range i.subs {
-		v.deleteInterface(sub)
+	for _, id := range slices.Sorted(maps.Keys(i.subs)) {
+		v.deleteInterface(i.subs[id])
 	}
 	if i.sub != nil {
 		delete(i.sup.subs, i.sub.id)
@@ -170,7 +171,11 @@ func (v *vpp) hwInterfaceSetMtu(q *interfaces_api.HwInterfaceSetMtu, _ *interfac
 	case i.mac == nil:
 		return govpp.FEATURE_DISABLED
 	}
-	i.linkMTU = q.Mtu
+	if i.device != memifDevice {
+		return govpp.UNSUPPORTED
+	}
+	i.linkMTU, i.mtu[0] = q.Mtu, uint32(q.Mtu)
+	v.plane.SetMTU(i.index, i.mtu[0])
 	return ok
 }
 
@@ -179,11 +184,11 @@ func (v *vpp) swInterfaceSetMacAddress(q *interfaces_api.SwInterfaceSetMacAddres
 	if i == nil {
 		return govpp.INVALID_SW_IF_INDEX
 	}
-	if i.sup.mac == nil || i.sup.setMAC == nil {
+	if i.mac == nil {
 		return govpp.UNIMPLEMENTED
 	}
-	i.sup.mac = q.MacAddress.ToMAC()
-	i.sup.setMAC(i.sup.mac)
+	i.mac = q.MacAddress.ToMAC()
+	v.plane.SetMAC(i.index, i.mac)
 	return ok
 }
 

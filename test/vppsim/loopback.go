@@ -54,7 +54,6 @@ func (v *vpp) newLoopback(mac net.HardwareAddr, instance uint32) (interface_type
 	i := v.newInterface(func(i *swInterface) {
 		i.name, i.device = fmt.Sprintf("loop%d", instance), loopbackDevice
 		i.mac, i.linkMTU, i.mtu[0] = mac, ethMTU, ethMTU
-		i.setMAC = func(mac net.HardwareAddr) { v.plane.SetMAC(i.index, mac) }
 		i.setAdmin = func(up bool) { v.setLink(i, up) }
 	})
 	v.loopbacks[instance] = i

@@ -24,11 +24,7 @@ func start(t *testing.T) *vppsim.Sim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(sim.Close)
 	return sim
 }
 

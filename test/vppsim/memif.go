@@ -19,7 +19,7 @@ import (
 
 // VPP's defaults and limits (src/plugins/memif/private.h, sys/un.h).
 const (
-	memifDevice         = "memif interface"
+	memifDevice         = "memif"
 	memifDefaultSocket  = "memif.sock"
 	memifDefaultRing    = 1024
 	memifDefaultBuffer  = 2048
@@ -232,7 +232,6 @@ func (v *vpp) newMemif(s *memifSocket, q memif_api.MemifCreateV2, master bool) *
 		}
 		i.mac = memifMAC(q.HwAddr, v.pid, i.index)
 		i.linkMTU, i.mtu[0] = ethMTU, ethMTU
-		i.setMAC = func(mac net.HardwareAddr) { v.plane.SetMAC(i.index, mac) }
 	})
 	tx := func(pkt []byte) {
 		if m.link != nil {

@@ -1,11 +1,8 @@
 package vppsim
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -25,15 +22,12 @@ type Config struct {
 	// RuntimeDir is VPP's runtime-dir, where relative memif socket names go.
 	// Empty: the directory of APISocket.
 	RuntimeDir string
-	// PID is the process id that control_ping tells. 0: a fresh one at every
-	// start and restart, unique in this process.
+	// PID is the process id that control_ping tells in the first life. 0, and
+	// every later life: a fresh one, unique in this process.
 	PID uint32
 	// Logger gets what VPP would log. nil: nothing is logged.
 	Logger logrus.FieldLogger
 }
-
-// ErrDead says that the simulated VPP is not running.
-var ErrDead = errors.New("simulated VPP is dead")
 
 // lastPID makes the fake process ids of one test binary differ. They are above
 // what Linux gives (PID_MAX_LIMIT, 4194304), so that nobody can signal them.
@@ -68,15 +62,14 @@ func Start(cfg Config) (*Sim, error) {
 		quiet.SetOutput(io.Discard)
 		s.log = quiet
 	}
-	if err := s.boot(); err != nil {
+	if err := s.boot(cfg.PID); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // boot begins a life. The caller holds s.mu or is the only one.
-func (s *Sim) boot() error {
-	pid := s.cfg.PID
+func (s *Sim) boot(pid uint32) error {
 	if pid == 0 {
 		pid = freshPID()
 	}
@@ -94,24 +87,18 @@ func (s *Sim) current() *vpp {
 	return s.vpp
 }
 
-// Close ends the simulated VPP in order: nothing of it runs afterwards and the
-// API socket is gone. memif sockets stay, as VPP leaves them. It may be called
-// after Kill and more than once.
-func (s *Sim) Close() error {
-	v := s.current()
-	v.crash("closed")
-	v.wait()
-	if err := os.Remove(s.cfg.APISocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("close simulated VPP: %w", err)
-	}
-	return nil
-}
+// Close ends the simulated VPP: nothing of it runs afterwards. Socket files
+// stay, that of the API too, as VPP leaves them at an orderly end. It may be
+// called after Kill and more than once.
+func (s *Sim) Close() { s.end("closed") }
 
 // Kill ends it as a crash would: connections break without a word, memif peers
 // are cut off, all socket files stay.
-func (s *Sim) Kill() {
+func (s *Sim) Kill() { s.end("killed") }
+
+func (s *Sim) end(why string) {
 	v := s.current()
-	v.crash("killed")
+	v.crash(why)
 	v.wait()
 }
 
@@ -123,11 +110,14 @@ func (s *Sim) Restart() error {
 	s.vpp.crash("restarted")
 	s.vpp.wait()
 	s.faults.Resume()
-	return s.boot()
+	return s.boot(0)
 }
 
 // Done is closed when the present life ends.
 func (s *Sim) Done() <-chan struct{} { return s.current().quit }
+
+// Alive tells whether there is a life now; it waits for a Restart under way.
+func (s *Sim) Alive() bool { return !s.current().dead() }
 
 // PID is the process id of the present life.
 func (s *Sim) PID() uint32 { return s.current().pid }

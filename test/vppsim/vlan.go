@@ -149,6 +149,7 @@ func (v *vpp) l2InterfaceVlanTagRewrite(q *l2.L2InterfaceVlanTagRewrite, _ *l2.L
 		known = i.sub.known()
 	}
 	if known < needs(q.VtrOp) {
+		i.rewrite = tagRewrite{op: i.rewrite.op} // VPP forgets the tags before it looks
 		return govpp.INVALID_VLAN_TAG_COUNT
 	}
 	rw := tagRewrite{op: q.VtrOp}

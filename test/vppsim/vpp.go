@@ -33,6 +33,9 @@ type vpp struct {
 	events     events
 	memif      memifState
 	bridges    bridges
+	fib4, fib6 *fib
+	neighbors  neighbors
+	vhost      vhostState
 }
 
 func startVPP(cfg Config, pid uint32, f *faults, log logrus.FieldLogger) (*vpp, error) {
@@ -49,6 +52,9 @@ func startVPP(cfg Config, pid uint32, f *faults, log logrus.FieldLogger) (*vpp, 
 		quit:     make(chan struct{}),
 
 		loopbacks: make(map[uint32]*swInterface),
+		fib4:      newFIB(false),
+		fib6:      newFIB(true),
+		neighbors: make(neighbors),
 	}
 	v.tasks.init()
 	v.register()
@@ -78,6 +84,11 @@ func (v *vpp) register() {
 	v.registerMemif()
 	v.registerBridge()
 	v.registerVLAN()
+	v.registerAddress()
+	v.registerIP6()
+	v.registerRoute()
+	v.registerNeighbor()
+	v.registerVhost()
 }
 
 // crash ends the life: the API socket breaks and memif peers lose their
@@ -98,6 +109,7 @@ func (v *vpp) wait() {
 	v.main.Lock()
 	defer v.main.Unlock()
 	v.closeMemif()
+	v.closeVhost()
 	v.plane.Close()
 }
 

@@ -2,114 +2,185 @@
 // VPP: bridges, VLANs, ARP, neighbour discovery, ICMP and routing tables. It
 // knows neither VPP's API nor how packets enter or leave a device; packages
 // vppsim and memif do.
+//
+// It follows VPP 25.10 where a ping can tell the difference: which ARP requests
+// are answered, from whom a neighbour is learned, that the packet which finds
+// no neighbour is lost. Left out are fragmentation (too large a packet is
+// dropped and counted, with an ICMP error where VPP sends one), a bridge's
+// virtual interface, ageing by time, router advertisements and IPv6 extension
+// headers.
 package dataplane
 
 import (
-	"context"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 )
 
 // NoInterface is VPP's ~0: no sw_if_index.
 const NoInterface = ^uint32(0)
 
-// Path is one way out of a route.
-type Path struct {
-	Interface uint32     // NoInterface: resolve by NextHop
-	NextHop   netip.Addr // zero: attached
-}
-
-// Counters are those of one interface since it was added. Drops are also told
-// by reason.
-type Counters struct {
-	RxPackets, RxBytes uint64
-	TxPackets, TxBytes uint64
-	Drops              uint64
-	Reasons            map[string]uint64
-}
-
 // Plane forwards packets between the interfaces of one simulated VPP. It is
-// safe for concurrent use.
-type Plane struct{}
+// safe for concurrent use. Packets leave after its lock is given back, so a tx
+// function may call back into this plane or another.
+type Plane struct {
+	mu       sync.Mutex
+	closed   bool
+	ports    map[uint32]*port
+	bridges  map[uint32]*bridge
+	tables   map[tableKey]*table
+	pings    map[uint16]*pinger
+	throttle map[throttleKey]time.Time
+	out      []outgoing
+}
+
+// outgoing is a packet that waits for the lock to be given back.
+type outgoing struct {
+	tx  func(pkt []byte)
+	pkt []byte
+}
 
 // New makes a plane without interfaces.
-func New() *Plane { return &Plane{} }
+func New() *Plane {
+	return &Plane{
+		ports:    map[uint32]*port{},
+		bridges:  map[uint32]*bridge{},
+		tables:   map[tableKey]*table{},
+		pings:    map[uint16]*pinger{},
+		throttle: map[throttleKey]time.Time{},
+	}
+}
 
-// Close ends what the plane runs. Later packets are dropped.
-func (p *Plane) Close() {}
-
-// AddEthernet adds an interface whose packets are Ethernet frames. tx sends one
-// frame out of the device; it must not block and may drop.
-func (p *Plane) AddEthernet(_ uint32, _ net.HardwareAddr, _ func(pkt []byte)) {}
-
-// AddIP adds an interface whose packets are bare IP packets.
-func (p *Plane) AddIP(_ uint32, _ func(pkt []byte)) {}
-
-// AddLoopback adds an interface that holds addresses and sends nothing.
-func (p *Plane) AddLoopback(_ uint32, _ net.HardwareAddr) {}
-
-// AddSubInterface adds a dot1q exact-match sub-interface of parent.
-func (p *Plane) AddSubInterface(_, _ uint32, _ uint16) {}
-
-// Remove takes an interface away, with its addresses, neighbours and place in a
-// bridge. Routes through it lead nowhere from then on.
-func (p *Plane) Remove(_ uint32) {}
+// Close drops all packets from now on and ends running pings.
+func (p *Plane) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for id, w := range p.pings {
+		close(w.closed)
+		delete(p.pings, id)
+	}
+}
 
 // Input gives the plane a packet that came in from the device. It does not
 // keep pkt.
-func (p *Plane) Input(_ uint32, _ []byte) {}
+func (p *Plane) Input(idx uint32, pkt []byte) {
+	p.mu.Lock()
+	if in := p.ports[idx]; in != nil && !p.closed {
+		// One copy for all: what follows rewrites headers in place.
+		p.receive(in, append([]byte(nil), pkt...))
+	}
+	p.unlockAndSend()
+}
 
-// SetAdminUp sets the administrative state; interfaces start down.
-func (p *Plane) SetAdminUp(_ uint32, _ bool) {}
+// unlockAndSend gives the lock back and sends what gathered under it.
+func (p *Plane) unlockAndSend() {
+	out := p.out
+	p.out = nil
+	p.mu.Unlock()
+	for _, o := range out {
+		o.tx(o.pkt)
+	}
+}
 
-// SetLinkUp sets the link state; interfaces start down, loopbacks and
-// sub-interfaces up (those follow their parent).
-func (p *Plane) SetLinkUp(_ uint32, _ bool) {}
+// transmit queues a finished packet on a port's device.
+func (p *Plane) transmit(out *port, pkt []byte) {
+	dev := out
+	if out.parent != nil {
+		dev = out.parent
+		out.sent(pkt)
+	}
+	dev.sent(pkt)
+	if dev.tx != nil {
+		p.out = append(p.out, outgoing{dev.tx, pkt})
+	}
+}
 
-// SetMAC sets the interface's own address.
-func (p *Plane) SetMAC(_ uint32, _ net.HardwareAddr) {}
+func (p *Plane) receive(in *port, pkt []byte) {
+	in.received(pkt)
+	if !in.up() {
+		in.drop("interface down")
+		return
+	}
+	switch in.kind {
+	case kindEthernet:
+		p.ethernetInput(in, pkt)
+	case kindIP:
+		p.bareInput(in, pkt)
+	case kindLoopback, kindSub:
+		in.drop("no device")
+	}
+}
 
-// SetMTU limits L3 packets sent, in bytes of IP packet; 0 is no limit.
-func (p *Plane) SetMTU(_ uint32, _ uint32) {}
+// bareInput tells IPv4 from IPv6 by the first four bits.
+func (p *Plane) bareInput(in *port, pkt []byte) {
+	switch {
+	case len(pkt) > 0 && pkt[0]>>4 == 4:
+		p.ip4Input(in, pkt)
+	case len(pkt) > 0 && pkt[0]>>4 == 6:
+		p.ip6Input(in, pkt, nil)
+	default:
+		in.drop("neither IPv4 nor IPv6")
+	}
+}
 
-// SetTagRewrite takes the values of l2_interface_vlan_tag_rewrite. Disabled (0)
-// and pop-1 (3) move packets, with any other the interface drops.
-func (p *Plane) SetTagRewrite(_ uint32, _ uint32, _ uint32) {}
+// throttleKey is what VPP limits the rate of.
+type throttleKey struct {
+	what string
+	port uint32
+	addr netip.Addr
+}
 
-// SetBridge puts the interface into a bridge domain, 0 takes it out. Members of
-// one split-horizon group other than 0 get nothing from each other.
-func (p *Plane) SetBridge(_, _ uint32, _ uint8) {}
+// The intervals of VPP's throttles: ip4_neighbor.c, ip6_neighbor.c and icmp6.c
+// say 1 ms, icmp4.c 10 µs.
+const (
+	neighborThrottle = time.Millisecond
+	icmp4Throttle    = 10 * time.Microsecond
+	icmp6Throttle    = time.Millisecond
+	maxThrottled     = 4096
+)
 
-// SetTable binds the interface to a table.
-func (p *Plane) SetTable(_ uint32, _ uint32, _ bool) {}
-
-// SetUnnumbered lets idx borrow the addresses of loopback.
-func (p *Plane) SetUnnumbered(_ uint32, _ uint32, _ bool) {}
-
-// SetIP6Enabled turns IPv6 on without an address, with a link-local one.
-func (p *Plane) SetIP6Enabled(_ uint32, _ bool) {}
-
-// AddAddress gives the interface an address and its connected route.
-func (p *Plane) AddAddress(_ uint32, _ netip.Prefix) {}
-
-// DelAddress takes an address away.
-func (p *Plane) DelAddress(_ uint32, _ netip.Prefix) {}
-
-// SetRoute replaces the paths of a route; none deletes it.
-func (p *Plane) SetRoute(_ uint32, _ netip.Prefix, _ []Path) {}
-
-// SetNeighbor sets a static neighbour; a nil mac deletes it.
-func (p *Plane) SetNeighbor(_ uint32, _ netip.Addr, _ net.HardwareAddr) {}
-
-// Neighbors are the learned and static neighbours of an interface.
-func (p *Plane) Neighbors(_ uint32) map[netip.Addr]net.HardwareAddr { return nil }
+// throttled says whether the same was done within interval before.
+func (p *Plane) throttled(k throttleKey, interval time.Duration) bool {
+	now := time.Now()
+	if last, ok := p.throttle[k]; ok && now.Sub(last) < interval {
+		return true
+	}
+	if len(p.throttle) >= maxThrottled {
+		clear(p.throttle)
+	}
+	p.throttle[k] = now
+	return false
+}
 
 // Counters are the interface's counters so far; zero for an unknown one.
-func (p *Plane) Counters(_ uint32) Counters { return Counters{} }
+func (p *Plane) Counters(idx uint32) Counters {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pt := p.ports[idx]
+	if pt == nil {
+		return Counters{}
+	}
+	c := pt.counters
+	c.Reasons = make(map[string]uint64, len(pt.counters.Reasons))
+	for r, n := range pt.counters.Reasons {
+		c.Reasons[r] = n
+	}
+	return c
+}
 
-// Ping sends repeat echo requests and counts the answers that came within
-// interval each.
-func (p *Plane) Ping(_ context.Context, _ netip.Addr, _ uint32, _ int, _ time.Duration) (sent, replies int) {
-	return 0, 0
+// Neighbors are the learned and static neighbours of an interface.
+func (p *Plane) Neighbors(idx uint32) map[netip.Addr]net.HardwareAddr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pt := p.ports[idx]
+	if pt == nil {
+		return nil
+	}
+	all := make(map[netip.Addr]net.HardwareAddr, len(pt.neighbors))
+	for addr, n := range pt.neighbors {
+		all[addr] = net.HardwareAddr(n.mac[:])
+	}
+	return all
 }

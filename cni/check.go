@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+// cmdCheck compares prevResult, what is desired, and what both agents report.
+func cmdCheck(cmd *skel.CmdArgs) error {
+	c, err := newCall(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := c.context()
+	defer cancel()
+	if err := c.check(ctx); err != nil {
+		return c.failed("CHECK", err)
+	}
+	return nil
+}
+
+func (c *call) check(ctx context.Context) error {
+	prev, err := c.prevResult()
+	if err != nil {
+		return err
+	}
+	if prev == nil {
+		return fail(types.ErrInvalidNetworkConfig, "prevResult is missing from the network configuration", nil)
+	}
+	r, err := c.request()
+	if err != nil {
+		return err
+	}
+	view, err := c.store.Look(ctx, c.lookup(r.id, c.networks(r.ends)...))
+	if err != nil {
+		return storeError("the attachment cannot be looked up in etcd", err)
+	}
+	if view.Host == nil || view.Pod == nil {
+		return fail(types.ErrInvalidNetworkConfig, "the attachment is not there", errors.New(missingEnds(view)))
+	}
+	if err := errors.Join(view.Host.Err, view.Pod.Err); err != nil {
+		return fail(types.ErrInvalidNetworkConfig, "the attachment cannot be read from etcd", err)
+	}
+	if _, err := c.resolve(&r, view); err != nil {
+		return err
+	}
+	r.bootID = view.Host.Value.BootID // of the boot when ADD ran
+	found := differences(r.skeleton(), view.Host.Value, view.Pod.Value)
+	found = append(found, c.checkResult(prev, view)...)
+	if len(found) > 0 {
+		return fail(types.ErrInvalidNetworkConfig, "the attachment is not as it should be", errors.New(strings.Join(found, "; ")))
+	}
+	if err := c.checkStatuses(view); err != nil {
+		return err
+	}
+	if err := c.ipam.run(ctx, "CHECK"); err != nil {
+		return c.ipam.error("CHECK", err)
+	}
+	return nil
+}
+
+func missingEnds(view store.View) string {
+	var ends []string
+	if view.Host == nil {
+		ends = append(ends, "the host's end")
+	}
+	if view.Pod == nil {
+		ends = append(ends, "the pod's end")
+	}
+	return strings.Join(ends, " and ") + " is missing from etcd"
+}
+
+// checkStatuses wants the host end Ready as it is desired now, and the pod end
+// not Failed: it may not have been started.
+func (c *call) checkStatuses(view store.View) error {
+	if err := c.agentError(view.Agent, types.ErrTryAgainLater, types.ErrTryAgainLater); err != nil {
+		return err
+	}
+	const msg = "the attachment is not ready"
+	st := view.HostStatus
+	switch {
+	case st == nil:
+		return fail(types.ErrTryAgainLater, msg, errors.New("the host's end has no status"))
+	case st.Err != nil:
+		return fail(types.ErrTryAgainLater, msg, st.Err)
+	case st.Value.SpecRevision != view.Host.Rev:
+		return fail(types.ErrTryAgainLater, msg, fmt.Errorf("the host's end: the status speaks of revision %d, desired is %d", st.Value.SpecRevision, view.Host.Rev))
+	case st.Value.State != schema.Ready:
+		return fail(types.ErrTryAgainLater, msg, fmt.Errorf("the host's end: %w", statusText(&st.Value)))
+	}
+	if pod := view.PodStatus; pod != nil && pod.Err == nil && pod.Value.State == schema.Failed {
+		return fail(types.ErrTryAgainLater, msg, fmt.Errorf("the pod's end: %w", statusText(&pod.Value)))
+	}
+	return nil
+}
+
+// checkResult compares what ADD answered with what is desired.
+func (c *call) checkResult(prev *types100.Result, view store.View) []string {
+	pod := view.Pod.Value
+	index := -1
+	for i, in := range prev.Interfaces {
+		if in.Name == c.cmd.IfName && in.Sandbox != "" {
+			index = i
+		}
+	}
+	if index < 0 {
+		return []string{fmt.Sprintf("prevResult.interfaces: no interface %s with a sandbox", c.cmd.IfName)}
+	}
+	var out []string
+	in := prev.Interfaces[index]
+	if in.Sandbox != c.cmd.Netns {
+		out = append(out, fmt.Sprintf("prevResult.interfaces[%d].sandbox: %s, CNI_NETNS is %s", index, in.Sandbox, c.cmd.Netns))
+	}
+	if !strings.EqualFold(in.Mac, pod.MAC.String()) {
+		out = append(out, fmt.Sprintf("prevResult.interfaces[%d].mac: %q, desired is %q", index, in.Mac, pod.MAC))
+	}
+	stored := pod.Addresses
+	for _, a := range view.Host.Value.PodAddresses {
+		if !hasAddress(stored, a) {
+			stored = append(stored, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	if len(stored) == 0 {
+		return out // the addresses are not in the values (see setAddresses)
+	}
+	var answered []netip.Prefix
+	for _, ip := range prev.IPs {
+		if ip.Interface != nil && *ip.Interface == index {
+			if p, err := prefix("prevResult.ips.address", ip.Address); err == nil {
+				answered = append(answered, p)
+			}
+		}
+	}
+	return append(out, compareAddresses(answered, stored)...)
+}
+
+func compareAddresses(answered, stored []netip.Prefix) []string {
+	var out []string
+	for _, p := range answered {
+		if !hasAddress(stored, p.Addr()) {
+			out = append(out, fmt.Sprintf("prevResult.ips: %s is not desired", p))
+		}
+	}
+	for _, p := range stored {
+		if !hasAddress(answered, p.Addr()) {
+			out = append(out, fmt.Sprintf("prevResult.ips: %s is missing", p.Addr()))
+		}
+	}
+	return out
+}
+
+func hasAddress(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}

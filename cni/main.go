@@ -1,0 +1,79 @@
+// Command vpp-cni is a CNI plugin: it turns the calls of a container runtime
+// into keys in etcd, and waits for the node's agent to make VPP match them. It
+// never speaks to VPP, starts nothing that outlives a call, and keeps no state
+// of its own. Under the name userspace it serves configurations of the
+// Userspace CNI unchanged.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	cniversion "github.com/containernetworking/cni/pkg/version"
+
+	"github.com/vpp-cni/vpp-cni/schema/version"
+)
+
+// gcLimit is the heap in bytes up to which no garbage is collected: a call is
+// over before collecting pays.
+const gcLimit = 64 << 20
+
+func main() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(gcLimit)
+	os.Exit(run(os.Args[1:]))
+}
+
+// run serves one call and returns the exit code.
+func run(args []string) (code int) {
+	spec := ""
+	defer func() {
+		if r := recover(); r != nil {
+			code = printError(os.Stdout, spec, &types.Error{
+				Code: types.ErrInternal, Msg: "the plugin failed in a way that was not foreseen", Details: fmt.Sprintf("%v\n%s", r, debug.Stack()),
+			})
+		}
+	}()
+	if len(args) > 0 {
+		return usage(args[0])
+	}
+	spec, err := boundStdin(os.Getenv("CNI_COMMAND"))
+	if err != nil {
+		return printError(os.Stdout, spec, asError(err))
+	}
+	e := skel.PluginMainFuncsWithError(skel.CNIFuncs{
+		Add:    cmdAdd,
+		Del:    cmdDel,
+		Check:  cmdCheck,
+		GC:     cmdGC,
+		Status: cmdStatus,
+	}, supported(), about())
+	if e != nil {
+		return printError(os.Stdout, spec, e)
+	}
+	return 0
+}
+
+// supported are the versions of the CNI specification.
+func supported() cniversion.PluginInfo {
+	return cniversion.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+}
+
+func about() string {
+	return "vpp-cni " + version.Version + ": CNI plugin for FD.io VPP over memif and vhost-user.\n" +
+		"A container runtime starts it with CNI_COMMAND set and a network configuration on standard input."
+}
+
+// usage serves somebody who starts the plugin by hand.
+func usage(arg string) int {
+	switch arg {
+	case "-h", "--help", "-help", "help", "-v", "--version", "-version", "version":
+		fmt.Println(about())
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "unknown argument %q\n%s\n", arg, about())
+	return 2
+}

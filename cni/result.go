@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	cniversion "github.com/containernetworking/cni/pkg/version"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+// answer makes the result of an attachment whose host end is Ready. ip is nil
+// when the attachment was there before this call; the addresses then come from
+// the stored values.
+func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir string, ip *types100.Result) *types100.Result {
+	path := st.SocketPath
+	if path == "" {
+		path = fmt.Sprintf("%s/pods/%s/%s", runDir, a.Pod.Pod.ID, socket(a.Host))
+	}
+	hostMAC := st.MAC
+	if hostMAC.IsZero() {
+		hostMAC = a.Host.MAC
+	}
+	podMTU := int(a.Pod.MTU)
+	if podMTU == 0 {
+		podMTU = int(st.MTU)
+	}
+	r := &types100.Result{
+		CNIVersion: types100.ImplementedSpecVersion,
+		Interfaces: []*types100.Interface{
+			{Name: string(a.IfName), Mac: a.Pod.MAC.String(), Mtu: podMTU, Sandbox: c.cmd.Netns, SocketPath: path},
+			{Name: st.Interface, Mac: hostMAC.String(), Mtu: int(st.MTU), SocketPath: path},
+		},
+	}
+	if ip == nil {
+		ip = storedAddresses(a)
+	}
+	for _, config := range ip.IPs {
+		r.IPs = append(r.IPs, &types100.IPConfig{Interface: types100.Int(0), Address: config.Address, Gateway: config.Gateway})
+	}
+	r.Routes = ip.Routes
+	r.DNS = ip.DNS
+	if !c.conf.DNS.IsEmpty() {
+		r.DNS = c.conf.DNS
+	}
+	return r
+}
+
+// storedAddresses is what the stored values tell of IPAM's answer.
+func storedAddresses(a store.Attachment) *types100.Result {
+	r := &types100.Result{}
+	gateways := slices.Clone(a.Host.Gateways)
+	for _, route := range a.Pod.Routes {
+		if route.GW.IsValid() {
+			gateways = appendNew(gateways, route.GW)
+		}
+	}
+	addresses := slices.Clone(a.Pod.Addresses)
+	if len(addresses) == 0 {
+		for _, addr := range a.Host.PodAddresses {
+			addresses = append(addresses, netip.PrefixFrom(addr, addr.BitLen()))
+		}
+	}
+	for _, addr := range addresses {
+		config := &types100.IPConfig{Address: ipNet(addr)}
+		if gw := gatewayOf(addr, gateways); gw.IsValid() {
+			config.Gateway = gw.AsSlice()
+		}
+		r.IPs = append(r.IPs, config)
+	}
+	for _, route := range a.Pod.Routes {
+		if !route.GW.IsValid() && route.Dst.IsSingleIP() && slices.Contains(gateways, route.Dst.Addr()) {
+			continue // the way to a gateway, which is ours and not IPAM's
+		}
+		out := &types.Route{Dst: ipNet(route.Dst)}
+		if route.GW.IsValid() {
+			out.GW = route.GW.AsSlice()
+		}
+		r.Routes = append(r.Routes, out)
+	}
+	return r
+}
+
+// gatewayOf is the gateway of an address: one in its subnet, else the first of
+// its family where the address has no subnet.
+func gatewayOf(addr netip.Prefix, gateways []netip.Addr) netip.Addr {
+	for _, gw := range gateways {
+		if gw.Is4() == addr.Addr().Is4() && (addr.IsSingleIP() || addr.Contains(gw)) {
+			return gw
+		}
+	}
+	return netip.Addr{}
+}
+
+func ipNet(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// write prints r in the configuration's version, after the results of the
+// plugins before in the chain.
+func (c *call) write(w io.Writer, r *types100.Result) error {
+	prev, err := c.prevResult()
+	if err != nil {
+		return err
+	}
+	r = merge(prev, r)
+	if newer, err := cniversion.GreaterThanOrEqualTo(c.conf.CNIVersion, "1.1.0"); err == nil && !newer {
+		for _, i := range r.Interfaces {
+			i.Mtu, i.SocketPath = 0, "" // known from 1.1.0 on
+		}
+	}
+	out, err := r.GetAsVersion(c.conf.CNIVersion)
+	if err != nil {
+		return fail(types.ErrIncompatibleCNIVersion, "the result has no form in version "+c.conf.CNIVersion, err)
+	}
+	if err := out.PrintTo(w); err != nil {
+		return fail(types.ErrIOFailure, "the result cannot be written to standard output", err)
+	}
+	return nil
+}
+
+// prevResult reads the result of the plugins before; nil where there is none.
+func (c *call) prevResult() (result *types100.Result, err error) {
+	raw := c.conf.PrevResult
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil //nolint:nilnil // being first in the chain is no error
+	}
+	defer func() {
+		// Package types converts an older version's result without looking for
+		// null in its lists.
+		if r := recover(); r != nil {
+			result, err = nil, badPrevResult(fmt.Errorf("%v", r))
+		}
+	}()
+	if !json.Valid(raw) {
+		return nil, badPrevResult(errors.New("it is not JSON"))
+	}
+	parsed, err := cniversion.NewResult(c.conf.CNIVersion, raw)
+	if err != nil {
+		return nil, badPrevResult(err)
+	}
+	if result, err = types100.NewResultFromResult(parsed); err != nil {
+		return nil, badPrevResult(err)
+	}
+	if slices.Contains(result.Interfaces, nil) || slices.Contains(result.IPs, nil) || slices.Contains(result.Routes, nil) {
+		return nil, badPrevResult(errors.New("it has null in a list"))
+	}
+	return result, nil
+}
+
+func badPrevResult(err error) error {
+	return fail(types.ErrDecodingFailure, "prevResult cannot be read", err)
+}
+
+// merge appends r to prev: interfaces after interfaces, with r's addresses
+// pointing at r's own.
+func merge(prev, r *types100.Result) *types100.Result {
+	if prev == nil {
+		return r
+	}
+	offset := len(prev.Interfaces)
+	for _, ip := range r.IPs {
+		ip.Interface = types100.Int(*ip.Interface + offset)
+	}
+	out := &types100.Result{
+		CNIVersion: r.CNIVersion,
+		Interfaces: append(prev.Interfaces, r.Interfaces...),
+		IPs:        append(prev.IPs, r.IPs...),
+		Routes:     append(prev.Routes, r.Routes...),
+		DNS:        r.DNS,
+	}
+	if r.DNS.IsEmpty() {
+		out.DNS = prev.DNS
+	}
+	return out
+}

@@ -39,6 +39,9 @@ type Memif struct {
 	// Dir is the directory of ours that the socket stands in; empty where it is
 	// not ours to make.
 	Dir string
+	// Deaf is true only for one found in VPP that nobody can connect to any
+	// more: it serves the socket, has no peer, and the file is gone.
+	Deaf bool
 }
 
 // ID is the interface's tag.
@@ -77,8 +80,9 @@ type VhostUser struct {
 	Socket string
 	Server bool
 	MAC    MAC
-	// Dir is as in Memif.
-	Dir string
+	// Dir and Deaf are as in Memif.
+	Dir  string
+	Deaf bool
 }
 
 // ID is the interface's tag.

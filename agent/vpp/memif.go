@@ -1,0 +1,106 @@
+package vpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.fd.io/govpp/api"
+	"go.fd.io/govpp/binapi/ethernet_types"
+	"go.fd.io/govpp/binapi/memif"
+
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+)
+
+// maxPath is the longest socket path that VPP takes: sun_path without its NUL.
+const maxPath = 107
+
+// maxSecret is what of memif's 24-byte field can be used.
+const maxSecret = 23
+
+func checkMemif(m model.Memif) error {
+	if len(m.Secret) > maxSecret {
+		return terminal("the secret has %d bytes, VPP takes %d", len(m.Secret), maxSecret)
+	}
+	return checkPath(m.Socket)
+}
+
+func checkPath(path string) error {
+	if len(path) > maxPath {
+		return terminal("socket path %s has %d bytes, VPP takes %d", path, len(path), maxPath)
+	}
+	if path == "" || path[0] != '/' {
+		return terminal("socket path %q is not absolute", path)
+	}
+	return nil
+}
+
+// createMemif makes a memif and its tag, or nothing. There are two modes only:
+// model has no word for punt-inject, whose create kills VPP.
+func (v *VPP) createMemif(ctx context.Context, s *session, m model.Memif) error {
+	v.gate.enter(creating)
+	defer v.gate.leave(creating, 0)
+	idx, err := v.tryMemif(ctx, s, m)
+	if isRetval(err, api.SUBIF_ALREADY_EXISTS) {
+		idx, err = v.overLeftover(ctx, s, m, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := v.adopt(ctx, s, idx, m.Tag, m); err != nil {
+		return err
+	}
+	v.index.used(m.Socket, +1)
+	return nil
+}
+
+func (v *VPP) tryMemif(ctx context.Context, s *session, m model.Memif) (uint32, error) {
+	id, err := v.readySocket(ctx, s, m.Socket)
+	if err != nil {
+		return 0, err
+	}
+	req := &memif.MemifCreateV2{
+		Role: memif.MEMIF_ROLE_API_SLAVE, Mode: memif.MEMIF_MODE_API_ETHERNET,
+		SocketID: id, HwAddr: ethernet_types.MacAddress(m.MAC), Secret: m.Secret,
+	}
+	if m.Master {
+		req.Role = memif.MEMIF_ROLE_API_MASTER
+	}
+	if m.IPMode {
+		req.Mode = memif.MEMIF_MODE_API_IP
+	}
+	reply, err := ask[*memif.MemifCreateV2Reply](ctx, s, req)
+	if err == nil {
+		return uint32(reply.SwIfIndex), nil
+	}
+	// After a create that failed, the next one on this id says 0 and listens
+	// nowhere: the id must not stay, unless somebody is on it.
+	cctx, cancel := v.cleanup(ctx)
+	defer cancel()
+	if undo := v.dropUnused(cctx, s, m.Socket); undo != nil {
+		err = errors.Join(err, fmt.Errorf("delete socket id %d again: %w", id, undo))
+	}
+	return 0, fmt.Errorf("on socket %s: %w", m.Socket, err)
+}
+
+// overLeftover takes away a memif without a tag of ours that stands on our
+// socket, and tries again. One with a tag of ours stays: it is another object.
+func (v *VPP) overLeftover(ctx context.Context, s *session, m model.Memif, refused error) (uint32, error) {
+	snap, err := s.take(ctx)
+	if err != nil {
+		return 0, errors.Join(refused, err)
+	}
+	for idx, d := range snap.memifs {
+		if snap.sockets[d.SocketID] != m.Socket || snap.byIndex[idx] == nil {
+			continue
+		}
+		tag := snap.byIndex[idx].Tag
+		if model.Ours(tag) || !v.ourSocket(m.Socket) {
+			return 0, fmt.Errorf("%w (taken by %s, tag %q)", refused, snap.byIndex[idx].InterfaceName, tag)
+		}
+		if err := s.deleteIndex(ctx, model.KindMemif, idx); err != nil {
+			return 0, errors.Join(refused, err)
+		}
+	}
+	return v.tryMemif(ctx, s, m)
+}

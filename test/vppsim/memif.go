@@ -57,8 +57,15 @@ type memifInterface struct {
 	master   bool
 	mode     memif_api.MemifMode
 	zeroCopy bool
+	ring     uint32 // as configured
+	buffer   uint16
 	iface    *swInterface
 	link     *memif.Interface // nil: a master without a listener
+
+	// What memif_dump tells: of a slave the sizes of its last connection, of a
+	// master never more than this.
+	runRing   uint32
+	runBuffer uint16
 }
 
 func (v *vpp) initMemif() {
@@ -222,6 +229,7 @@ func (v *vpp) newMemif(s *memifSocket, q memif_api.MemifCreateV2, master bool) *
 		return &memifInterface{
 			instance: instance, id: q.ID, socket: s, master: master, mode: q.Mode,
 			zeroCopy: !master && !q.NoZeroCopy,
+			ring:     q.RingSize, buffer: q.BufferSize, runRing: 1,
 		}
 	})
 	m.iface = v.newInterface(func(i *swInterface) {
@@ -291,20 +299,33 @@ func (v *vpp) startMemif(m *memifInterface, q memif_api.MemifCreateV2) error {
 	return nil
 }
 
-// memifLink follows the link's connection, unless the interface is gone.
+// memifLink follows the link's connection, unless the interface is gone. A slave
+// remembers the sizes of its last connection.
 func (v *vpp) memifLink(m *memifInterface) {
 	if v.memif.interfaces.get(m.instance) != m || m.link == nil {
 		return
 	}
-	v.setLink(m.iface, m.iface.adminUp && m.link.Connected())
+	connected := m.link.Connected()
+	if connected && !m.master {
+		m.runRing, m.runBuffer = m.ring, m.buffer
+	}
+	if !connected && !m.iface.adminUp {
+		m.link.SetAdminUp(false)
+	}
+	v.setLink(m.iface, m.iface.adminUp && connected)
 }
 
+// memifAdmin lets the link connect. Going down does not cut a connection, so
+// the peer sees nothing of it; it only prevents a new one.
 func (v *vpp) memifAdmin(m *memifInterface, up bool) {
 	if m.link == nil {
 		return
 	}
-	m.link.SetAdminUp(up)
-	if up && m.link.Connected() {
+	connected := m.link.Connected()
+	if up || !connected {
+		m.link.SetAdminUp(up)
+	}
+	if up && connected {
 		v.setLink(m.iface, true)
 	}
 }
@@ -353,8 +374,6 @@ func (v *vpp) memifDump(_ *memif_api.MemifDump, send func(govpp.Message)) {
 	}
 }
 
-// details hold what VPP says: the ring and buffer sizes are those of the
-// running connection, so 1 and 0 before there is one.
 func (m *memifInterface) details() *memif_api.MemifDetails {
 	d := &memif_api.MemifDetails{
 		SwIfIndex:  interface_types.InterfaceIndex(m.iface.index),
@@ -362,8 +381,8 @@ func (m *memifInterface) details() *memif_api.MemifDetails {
 		Mode:       m.mode,
 		ZeroCopy:   m.zeroCopy,
 		SocketID:   m.socket.id,
-		RingSize:   1,
-		BufferSize: 0,
+		RingSize:   m.runRing,
+		BufferSize: m.runBuffer,
 		Flags:      m.iface.flags(),
 		IfName:     m.iface.name,
 	}

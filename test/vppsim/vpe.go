@@ -51,7 +51,7 @@ func apiFiles() []api.File {
 }
 
 func (v *vpp) registerVPE() {
-	onClient(v, v.controlPing)
+	onRequest(v, v.controlPing)
 	onRequest(v, v.apiVersions)
 	onRequest(v, v.getFirstMsgID)
 	onRequest(v, v.showVersion)
@@ -59,8 +59,7 @@ func (v *vpp) registerVPE() {
 	onRequest(v, v.cliInband)
 }
 
-func (v *vpp) controlPing(c *api.Client, _ *memclnt.ControlPing, r *memclnt.ControlPingReply) retval {
-	r.ClientIndex = c.Index()
+func (v *vpp) controlPing(_ *memclnt.ControlPing, r *memclnt.ControlPingReply) retval {
 	r.VpePID = v.pid
 	return ok
 }

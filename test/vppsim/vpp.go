@@ -21,6 +21,7 @@ type vpp struct {
 	handlers handlers
 	server   *api.Server
 	tasks    tasks
+	pings    sync.WaitGroup
 
 	quitOnce sync.Once
 	quit     chan struct{} // closed when the life ends
@@ -89,6 +90,7 @@ func (v *vpp) register() {
 	v.registerRoute()
 	v.registerNeighbor()
 	v.registerVhost()
+	v.registerPing()
 }
 
 // crash ends the life: the API socket breaks and memif peers lose their
@@ -106,6 +108,7 @@ func (v *vpp) crash(why string) {
 func (v *vpp) wait() {
 	v.server.Wait()
 	<-v.tasks.done
+	v.pings.Wait()
 	v.main.Lock()
 	defer v.main.Unlock()
 	v.closeMemif()

@@ -15,6 +15,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// firstClientIndex: VPP marks the indexes of socket clients with the top bit.
+const firstClientIndex = 1 << 31
+
 // Handler is what a VPP does with its clients. Calls for one client come in the
 // order of its messages, calls for different clients at the same time.
 type Handler interface {
@@ -67,6 +70,7 @@ func Listen(path string, table *Table, handler Handler, log logrus.FieldLogger) 
 	s := &Server{
 		table: table, handler: handler, log: log, listener: l,
 		conns: make(map[*Client]struct{}), created: make(map[uint32]*Client),
+		next: firstClientIndex,
 	}
 	s.wg.Add(1)
 	go s.accept()

@@ -67,9 +67,9 @@ func (s *story) close() error {
 	return err
 }
 
-func (s *story) title(format string, args ...any) {
+func (s *story) title(text string) {
 	s.chapter++
-	fmt.Printf("\n%d. %s\n\n", s.chapter, fmt.Sprintf(format, args...))
+	fmt.Printf("\n%d. %s\n\n", s.chapter, text)
 }
 
 func (s *story) startNode(ctx context.Context) error {

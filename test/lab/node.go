@@ -100,7 +100,7 @@ func (n *Node) Get(ctx context.Context, path string) (code int, body string, err
 	if err != nil {
 		return 0, "", fmt.Errorf("agent of %s: %w", n.Name, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b), err
 }

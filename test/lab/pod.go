@@ -159,7 +159,7 @@ func (p *Pod) WaitReady(ctx context.Context, ifname string) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	return p.Agent.waitFor(ctx, "the pod's end to be ready", func() bool {
 		view, err := s.Look(ctx, store.Lookup{
 			Node: schema.Node(p.Node.Name), Container: schema.ContainerID(p.Container),

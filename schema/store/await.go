@@ -47,7 +47,7 @@ func (s *Store) AwaitHostStatus(ctx context.Context, node schema.Node, container
 				return err
 			}
 		}
-		if err := sleep(ctx, jitter(backoff(try, firstRetry, maxRetry))); err != nil {
+		if err := sleep(ctx, jitter(growing(try, firstRetry, maxRetry))); err != nil {
 			return w.ended(ctx, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -52,6 +53,13 @@ type Config struct {
 	Logger *zap.Logger
 }
 
+// connectParams bring a connection back within seconds of its endpoint; gRPC's
+// own wait grows to two minutes.
+var connectParams = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+	MinConnectTimeout: 3 * time.Second,
+}
+
 // client checks c and makes the configuration of etcd's client of it.
 func (c Config) client() (clientv3.Config, error) {
 	out := clientv3.Config{
@@ -60,8 +68,11 @@ func (c Config) client() (clientv3.Config, error) {
 		DialKeepAliveTime:    keepaliveTime,
 		DialKeepAliveTimeout: keepaliveTimeout,
 		Logger:               c.Logger,
-		// A proxy of the runtime's environment is for pulling images.
-		DialOptions: []grpc.DialOption{grpc.WithNoProxy()},
+		DialOptions: []grpc.DialOption{
+			// A proxy of the runtime's environment is for pulling images.
+			grpc.WithNoProxy(),
+			grpc.WithConnectParams(connectParams),
+		},
 	}
 	secure, err := c.secure()
 	if err != nil {

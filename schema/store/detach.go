@@ -158,5 +158,5 @@ func owner(raw []byte) ownership {
 // pause waits before a lost round is played again: a few milliseconds, growing,
 // with jitter.
 func pause(ctx context.Context, try int) error {
-	return sleep(ctx, jitter(backoff(try, 2*time.Millisecond, 100*time.Millisecond)))
+	return sleep(ctx, jitter(growing(try, 2*time.Millisecond, 100*time.Millisecond)))
 }

@@ -34,7 +34,7 @@ func (t *Subtree) Follow(ctx context.Context, prefix string, f Follower) error {
 		if lived {
 			try = 0
 		}
-		if err := sleep(ctx, jitter(backoff(try, firstRetry, maxRetry))); err != nil {
+		if err := sleep(ctx, jitter(growing(try, firstRetry, maxRetry))); err != nil {
 			return err
 		}
 	}

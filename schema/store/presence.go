@@ -96,7 +96,7 @@ func (p *Presence) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			p.s.cfg.Logger.Sugar().Debugw("presence lost", "key", p.key, "err", err)
 		}
-		if sleep(ctx, jitter(backoff(try, firstRetry, maxRetry))) != nil {
+		if sleep(ctx, jitter(growing(try, firstRetry, maxRetry))) != nil {
 			return
 		}
 	}
@@ -165,16 +165,22 @@ func (p *Presence) hold(parent context.Context, lease clientv3.LeaseID) error {
 	if err != nil {
 		return err
 	}
-	alive, err := c.KeepAlive(ctx, lease)
+	// A lessor of its own: one that etcd has refused once is of no use after.
+	lessor := clientv3.NewLease(c)
+	defer func() { _ = lessor.Close() }()
+	alive, err := lessor.KeepAlive(ctx, lease)
 	if err != nil {
-		return p.lost(lease, err)
+		return err
 	}
 	check := time.NewTicker(p.ttl)
 	defer check.Stop()
 	for {
 		select {
 		case _, ok := <-alive:
-			if !ok {
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err() // ended on purpose: Close revokes the lease
+			case !ok:
 				return p.lost(lease, errors.New("the lease is gone"))
 			}
 		case <-check.C:

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// backoff doubles from first up to limit; try counts from 0.
-func backoff(try int, first, limit time.Duration) time.Duration {
+// growing doubles from first up to limit; try counts from 0.
+func growing(try int, first, limit time.Duration) time.Duration {
 	d := first
 	for range try {
 		if d >= limit/2 {

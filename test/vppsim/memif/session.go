@@ -32,6 +32,9 @@ type session struct {
 	rx, tx    []*queue
 	receivers sync.WaitGroup
 
+	regionFile *os.File       // a slave's own region, until the end
+	outbox     []func() error // what a slave has still to tell
+
 	txMu  sync.Mutex // guards tx[0] and the memory against the end
 	ended atomic.Bool
 
@@ -113,6 +116,9 @@ func (s *session) finish(err error) {
 		_ = unix.Close(q.eventFD)
 	}
 	s.closeRings()
+	if s.regionFile != nil {
+		_ = s.regionFile.Close()
+	}
 	for _, mem := range s.regions {
 		_ = unix.Munmap(mem)
 	}

@@ -3,6 +3,7 @@ package memif
 import (
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,7 +89,7 @@ func (s *session) handleSlave(m *message, fd int) error {
 	case kind < msgAck || kind > msgDisconnect:
 		return refuse("unknown message type (0x%x)", kind)
 	case kind == msgAck:
-		return nil
+		return s.tellNext()
 	case kind == msgDisconnect:
 		return remoteDisconnect(m.disconnect().reason)
 	case kind == msgHello && s.regions == nil:
@@ -105,8 +106,9 @@ func (s *session) handleSlave(m *message, fd int) error {
 	return refuse("unexpected message received")
 }
 
-// introduce makes the shared memory and tells the master all about it. The
-// master's answers are awaited after the last message only, as VPP does.
+// introduce makes the shared memory and begins to tell the master about it.
+// Each further message waits for the acknowledgement of the one before: a VPP
+// that gets several at once answers the first and then sits on the rest.
 func (s *session) introduce(h hello) error {
 	if h.minVersion > version || h.maxVersion < version {
 		return refuse("incompatible protocol version")
@@ -122,22 +124,29 @@ func (s *session) introduce(h hello) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // the mapping keeps the file
+	s.regionFile = os.NewFile(uintptr(fd), "memif region")
 	s.regions = [][]byte{mem}
 	if err := s.openQueues(l); err != nil {
 		return err
 	}
-	m := initRequest{version: version, id: cfg.ID, mode: cfg.Mode, secret: cfg.Secret, name: cfg.AppName}.encode()
-	if err := s.tell(m, -1); err != nil {
-		return err
+	s.outbox = append(s.outbox, func() error {
+		return s.tell(addRegion{size: l.size()}.encode(), fd)
+	})
+	s.queueRings(l)
+	s.outbox = append(s.outbox, func() error {
+		return s.tell(encodeName(msgConnect, cfg.InterfaceName), -1)
+	})
+	return s.tell(initRequest{version: version, id: cfg.ID, mode: cfg.Mode, secret: cfg.Secret, name: cfg.AppName}.encode(), -1)
+}
+
+// tellNext sends the message that waited for an acknowledgement, if any.
+func (s *session) tellNext() error {
+	if len(s.outbox) == 0 {
+		return nil
 	}
-	if err := s.tell(addRegion{size: l.size()}.encode(), fd); err != nil {
-		return err
-	}
-	if err := s.tellRings(l); err != nil {
-		return err
-	}
-	return s.tell(encodeName(msgConnect, cfg.InterfaceName), -1)
+	next := s.outbox[0]
+	s.outbox = s.outbox[1:]
+	return next()
 }
 
 // tell is send1, but a master that closed is no error: it may have said why,
@@ -178,22 +187,17 @@ func (s *session) openQueues(l layout) error {
 	return nil
 }
 
-func (s *session) tellRings(l layout) error {
+func (s *session) queueRings(l layout) {
 	for n := range l.s2m + l.m2s {
 		m := addRing{index: uint16(n), offset: uint32(l.ringOffset(n)), log2Size: l.log2Size} //nolint:gosec // as above
 		if n < l.s2m {
 			m.flags = ringFlagS2M
-			if err := s.tell(m.encode(), s.tx[n].eventFD); err != nil {
-				return err
-			}
+			s.outbox = append(s.outbox, func() error { return s.tell(m.encode(), s.tx[n].eventFD) })
 			continue
 		}
 		m.index -= uint16(l.s2m) //nolint:gosec // at most 255
-		if err := s.tellFile(m.encode(), s.rx[n-l.s2m]); err != nil {
-			return err
-		}
+		s.outbox = append(s.outbox, func() error { return s.tellFile(m.encode(), s.rx[n-l.s2m]) })
 	}
-	return nil
 }
 
 // tellFile passes the descriptor of a file without making it a blocking one,

@@ -165,7 +165,7 @@ func (e *execution) ExecPlugin(ctx context.Context, path string, stdin []byte, e
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var stdout, stderr bounded
-	cmd := exec.CommandContext(ctx, path) //nolint:gosec // the network configuration names the IPAM plugin, by CNI's design
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = environ
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -112,7 +112,7 @@ func (c *call) write(w io.Writer, r *types100.Result) error {
 		return err
 	}
 	r = merge(prev, r)
-	if newer, err := cniversion.GreaterThanOrEqualTo(c.conf.CNIVersion, "1.1.0"); err == nil && !newer {
+	if known, versionErr := cniversion.GreaterThanOrEqualTo(c.conf.CNIVersion, "1.1.0"); versionErr == nil && !known {
 		for _, i := range r.Interfaces {
 			i.Mtu, i.SocketPath = 0, "" // known from 1.1.0 on
 		}

@@ -64,7 +64,7 @@ func newSettings(c *netConf, getenv func(string) string, hostname func() (string
 		}
 	}
 	s.node = schema.Node(node)
-	if err := s.node.Validate(); err != nil {
+	if err = s.node.Validate(); err != nil {
 		return settings{}, invalid(err)
 	}
 	s.etcd, err = etcdSettings(c, file.Etcd)

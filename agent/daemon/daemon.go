@@ -1,0 +1,224 @@
+// Package daemon is the run loop that both agents share: it follows desired
+// values in etcd, has them planned, lets package reconcile make VPP match, and
+// writes statuses back. It also serves health, metrics and the report for
+// vpp-cnictl. What a value means belongs to hostplan and podplan, the life
+// cycle of a program to its main package.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vpp-cni/vpp-cni/agent/reconcile"
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+// The defaults of Config.
+const (
+	DefaultAudit = time.Minute
+	DefaultGrace = time.Second
+)
+
+// Tree is the part of etcd that an agent works on, with keys relative to its
+// root.
+type Tree interface {
+	Follow(ctx context.Context, prefix string, f store.Follower) error
+	List(ctx context.Context, prefix string) (map[string]store.Entry, int64, error)
+	PutGuarded(ctx context.Context, guardKey string, guardRev int64, key string, value []byte) (held bool, err error)
+	DeleteIfAbsent(ctx context.Context, guardKey, key string) (held bool, err error)
+}
+
+// VPP is the driver of a VPP, with what statuses tell of its interfaces.
+type VPP interface {
+	reconcile.Driver
+	Run(ctx context.Context) error
+	Events() <-chan vpp.Event
+	Info() vpp.Info
+	Interface(tag model.Tag) (vpp.InterfaceState, bool)
+	RefreshInterfaces(ctx context.Context) error
+}
+
+// Attachment is what a desired value asks for. It has the fields of the plans
+// of hostplan and podplan.
+type Attachment struct {
+	Objects          []model.Object
+	Interface        model.Tag
+	SocketPath       string
+	Message          string
+	ApplicationOwned bool
+}
+
+// Contract tells the daemon what keys and values mean. A status stands under
+// Statuses by the same name as its desired value under Desired.
+type Contract struct {
+	// Desired and Statuses are prefixes with their final slash.
+	Desired, Statuses string
+	// Check says whether a key is one of the contract's.
+	Check func(key string) error
+	// Plan turns a value into objects. Its errors make that attachment Failed.
+	Plan func(key string, value []byte) (Attachment, error)
+	// Interfaces are the identities of the interface that the key may have in
+	// VPP, whatever the value says.
+	Interfaces func(key string) []model.ID
+}
+
+func (c Contract) statusKey(desired string) string {
+	return c.Statuses + strings.TrimPrefix(desired, c.Desired)
+}
+
+func (c Contract) desiredKey(status string) string {
+	return c.Desired + strings.TrimPrefix(status, c.Statuses)
+}
+
+// Config sets up a Daemon.
+type Config struct {
+	// Node is the node's name for the report.
+	Node     string
+	Tree     Tree
+	VPP      VPP
+	Contract Contract
+	// Drivers are those beside VPP.
+	Drivers []reconcile.Driver
+	// Audit is the time between two comparisons of everything; 0: DefaultAudit.
+	Audit time.Duration
+	// Grace is how long an attachment may be on its way before a Pending status
+	// is written; 0: DefaultGrace. An ADD that goes well is one status write.
+	Grace time.Duration
+	// Metrics may be nil.
+	Metrics *Metrics
+	Log     *logrus.Entry
+	// OnState is called, one call at a time, when State has changed. It may be
+	// nil and must not block.
+	OnState func(State)
+}
+
+// State is where the daemon as a whole stands.
+type State struct {
+	// Etcd is nil while the view of etcd is known to be right.
+	Etcd error
+	// VPP is the connection to VPP.
+	VPP vpp.Info
+	// Pass is nil after a full pass over everything since VPP was connected.
+	Pass error
+}
+
+// Ready is nil where all parts work.
+func (s State) Ready() error { return errors.Join(s.Etcd, s.VPP.Err, s.Pass) }
+
+var (
+	errNoSnapshot = errors.New("the desired state has not been read yet")
+	errNoPass     = errors.New("no full pass has been made yet")
+)
+
+// Daemon is the run loop.
+type Daemon struct {
+	cfg    Config
+	log    *logrus.Entry
+	engine *reconcile.Engine
+	inbox  *inbox
+	pub    *publisher
+
+	// What follows belongs to the loop.
+	records map[string]*record
+	// marked are the records whose status needs a look.
+	marked map[*record]struct{}
+	// orphans are statuses without a desired value, by status key.
+	orphans map[string]bool
+	// snapshot is false before the first one.
+	snapshot bool
+	// vppSeen is true after the first news of VPP, up while it is connected.
+	vppSeen, up bool
+	pid         uint32
+	due         dues
+	looked      time.Time // the last look at all interfaces
+
+	mu    sync.Mutex // guards what follows, for readers outside the loop
+	state State
+	// pending are the attachments that are not ready, for the report.
+	pending map[string]Pending
+}
+
+// New checks cfg and makes a daemon that does nothing before Run.
+func New(cfg Config) (*Daemon, error) {
+	if cfg.Audit <= 0 {
+		cfg.Audit = DefaultAudit
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = DefaultGrace
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
+	engine, err := reconcile.New(reconcile.Options{
+		Terminal: vpp.Terminal,
+		Down:     func(err error) bool { return errors.Is(err, vpp.ErrDown) },
+	}, append([]reconcile.Driver{cfg.VPP}, cfg.Drivers...)...)
+	if err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
+	return &Daemon{
+		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(),
+		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
+		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
+		state:   State{Etcd: errNoSnapshot, VPP: cfg.VPP.Info(), Pass: errNoPass},
+		pending: map[string]Pending{},
+	}, nil
+}
+
+// Run works until ctx ends and returns nil then. It leaves everything in VPP as
+// it is.
+func (d *Daemon) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.cfg.VPP.Run(ctx) })
+	g.Go(func() error { return d.cfg.Tree.Follow(ctx, d.cfg.Contract.Desired, d.inbox) })
+	g.Go(func() error { return d.pub.run(ctx) })
+	g.Go(func() error { return d.loop(ctx) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// State is where the daemon stands now.
+func (d *Daemon) State() State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state
+}
+
+// setState publishes a new state where it differs.
+func (d *Daemon) setState(edit func(*State)) {
+	d.mu.Lock()
+	old := d.state
+	edit(&d.state)
+	now := d.state
+	d.mu.Unlock()
+	if same(old, now) {
+		return
+	}
+	d.cfg.Metrics.connected(now)
+	if d.cfg.OnState != nil {
+		d.cfg.OnState(now)
+	}
+}
+
+func same(a, b State) bool {
+	return text(a.Etcd) == text(b.Etcd) && text(a.Pass) == text(b.Pass) && text(a.VPP.Err) == text(b.VPP.Err) &&
+		a.VPP.Connected == b.VPP.Connected && a.VPP.PID == b.VPP.PID && a.VPP.Version == b.VPP.Version
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,338 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/vpp-cni/vpp-cni/agent/reconcile"
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+const (
+	// refreshPause is the time between two reads of all interfaces after events.
+	// The events themselves move statuses at once; a read finds those that were
+	// dropped.
+	refreshPause = time.Second
+	refreshLimit = 10 * time.Second
+	// lookPause is the least time between two looks at all interfaces.
+	lookPause = 20 * time.Millisecond
+	// againPause is the time before something is tried again that concerns
+	// everything: a full pass, the list of statuses.
+	againPause = time.Second
+)
+
+// dues are the times at which the loop has to act without being told. Zero
+// means never.
+type dues struct {
+	audit   time.Time
+	resync  time.Time
+	load    time.Time
+	refresh time.Time
+	look    time.Time
+	// grace is when the next attachment has been on its way for too long.
+	grace time.Time
+}
+
+func (d dues) all() []time.Time {
+	return []time.Time{d.audit, d.resync, d.load, d.refresh, d.look, d.grace}
+}
+
+func past(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// loop handles one thing after the other. While a pass runs, what comes
+// accumulates; an event that finds the loop idle is handled at once.
+func (d *Daemon) loop(ctx context.Context) error {
+	d.due.audit = time.Now().Add(d.cfg.Audit)
+	timer := time.NewTimer(d.cfg.Audit)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.inbox.wake:
+			d.receive(ctx, d.inbox.take())
+		case ev := <-d.cfg.VPP.Events():
+			d.vppEvent(ev)
+		case <-timer.C:
+		}
+		d.work(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		timer.Reset(d.wait())
+	}
+}
+
+// wait is the time until the loop must act by itself.
+func (d *Daemon) wait() time.Duration {
+	wait := d.cfg.Audit
+	now := time.Now()
+	due := d.due
+	if !d.snapshot {
+		due.resync = time.Time{}
+	}
+	times := due.all()
+	if t, ok := d.engine.NextRetry(); ok {
+		times = append(times, t)
+	}
+	for _, t := range times {
+		if !t.IsZero() {
+			wait = min(wait, t.Sub(now))
+		}
+	}
+	return max(wait, 0)
+}
+
+// receive takes what came from etcd.
+func (d *Daemon) receive(ctx context.Context, n news) {
+	d.cfg.Metrics.events("etcd", n.events)
+	if n.snapshot != nil {
+		d.replace(n)
+		d.load(ctx)
+	}
+	for key, e := range n.changes {
+		d.change(key, e)
+	}
+	if n.lost != nil {
+		d.engine.Stale()
+		d.log.WithError(n.lost).Warn("view of etcd lost, nothing is deleted until it is back")
+	}
+	if n.snapshot != nil || n.lost != nil {
+		d.setState(func(s *State) { s.Etcd = n.lost })
+	}
+}
+
+// replace takes a snapshot of all desired values.
+func (d *Daemon) replace(n news) {
+	for key := range d.records {
+		if _, ok := n.snapshot[key]; !ok {
+			d.forget(key)
+		}
+	}
+	all := make(map[string]reconcile.Spec, len(n.snapshot))
+	for key, e := range n.snapshot {
+		if spec, ok := d.read(key, e); ok {
+			all[key] = spec
+		}
+	}
+	d.engine.Replace(all)
+	if !d.snapshot {
+		d.snapshot = true
+		d.resyncAt(time.Now())
+	}
+	d.log.WithFields(logrus.Fields{"rev": n.rev, "count": len(n.snapshot)}).Info("desired state read")
+}
+
+// change takes one change of a desired value.
+func (d *Daemon) change(key string, e *store.Entry) {
+	log := d.log.WithField("key", key)
+	if e == nil {
+		if d.records[key] != nil {
+			log.Debug("not desired any more")
+			d.forget(key)
+			d.engine.Remove(key)
+		}
+		return
+	}
+	log.WithField("rev", e.Rev).Debug("desired")
+	if spec, ok := d.read(key, *e); ok {
+		d.engine.Set(key, spec)
+	}
+}
+
+// load reads the statuses in etcd and notes those that no desired value has.
+func (d *Daemon) load(ctx context.Context) {
+	d.due.load = time.Time{}
+	keys, err := d.pub.load(ctx)
+	if err != nil {
+		d.due.load = time.Now().Add(againPause)
+		d.log.WithError(err).Warn("statuses not read, will be tried again")
+		return
+	}
+	clear(d.orphans)
+	for _, key := range keys {
+		if d.records[d.cfg.Contract.desiredKey(key)] == nil {
+			d.orphans[key] = true
+		}
+	}
+	if len(d.orphans) > 0 {
+		d.resyncAt(time.Now()) // they go after a pass that leaves nothing behind
+	}
+}
+
+// vppEvent takes an event of the connection to VPP.
+func (d *Daemon) vppEvent(ev vpp.Event) {
+	d.cfg.Metrics.events("vpp", 1)
+	now := time.Now()
+	switch ev.Kind {
+	case vpp.EventConnected:
+		d.vppUp(ev, now)
+	case vpp.EventDisconnected:
+		d.vppDown(ev.Err)
+	case vpp.EventInterfacesChanged:
+		if d.due.refresh.IsZero() {
+			d.due.refresh = now.Add(refreshPause)
+		}
+		if d.due.look.IsZero() {
+			d.due.look = later(now, d.looked.Add(lookPause))
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (d *Daemon) vppUp(ev vpp.Event, now time.Time) {
+	why := error(vpp.ErrDown)
+	if d.up && ev.PID != d.pid {
+		why = fmt.Errorf("%w: a new VPP (pid %d) is being filled", vpp.ErrDown, ev.PID)
+	}
+	d.engine.Down(d.cfg.VPP, why)
+	if d.up && ev.PID != d.pid { // the end of the other one went unnoticed
+		d.take(d.engine.All())
+		d.report(now)
+	}
+	d.vppSeen, d.up, d.pid = true, true, ev.PID
+	d.due.resync = now
+	d.setState(func(s *State) { s.VPP, s.Pass = d.cfg.VPP.Info(), errNoPass })
+}
+
+func (d *Daemon) vppDown(err error) {
+	if err == nil {
+		err = vpp.ErrDown
+	}
+	d.vppSeen, d.up = true, false
+	d.engine.Down(d.cfg.VPP, err)
+	d.take(d.engine.All())
+	d.setState(func(s *State) { s.VPP, s.Pass = d.cfg.VPP.Info(), errNoPass })
+}
+
+// lookAtInterfaces moves the statuses with the interfaces. One that is gone, or
+// down, without us having done it asks for a full pass.
+func (d *Daemon) lookAtInterfaces(now time.Time) {
+	d.due.look, d.looked = time.Time{}, now
+	for _, r := range d.records {
+		if r.broken != nil || r.result.State != reconcile.Ready || r.plan.Interface == "" {
+			continue
+		}
+		if i, ok := d.cfg.VPP.Interface(r.plan.Interface); !ok || !i.AdminUp {
+			d.resyncAt(now)
+		} else if i != r.iface {
+			d.mark(r)
+		}
+	}
+}
+
+// work does all that is due.
+func (d *Daemon) work(ctx context.Context) {
+	now := time.Now()
+	if past(d.due.load, now) {
+		d.load(ctx)
+	}
+	if past(d.due.refresh, now) {
+		d.refresh(ctx, now)
+	}
+	if past(d.due.look, now) {
+		d.lookAtInterfaces(now)
+	}
+	if past(d.due.audit, now) {
+		d.due.audit = now.Add(d.cfg.Audit)
+		d.resyncAt(now)
+	}
+	switch {
+	case !d.snapshot:
+	case past(d.due.resync, now):
+		d.resync(ctx)
+	default:
+		d.sync(ctx)
+	}
+	d.report(time.Now())
+}
+
+func (d *Daemon) resyncAt(t time.Time) {
+	if d.due.resync.IsZero() || t.Before(d.due.resync) {
+		d.due.resync = t
+	}
+}
+
+// refresh reads all interfaces.
+func (d *Daemon) refresh(ctx context.Context, now time.Time) {
+	d.due.refresh = time.Time{}
+	if !d.cfg.VPP.Info().Connected {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
+	defer cancel()
+	if err := d.cfg.VPP.RefreshInterfaces(ctx); err != nil {
+		d.log.WithError(err).Warn("interfaces not read, will be tried again")
+		d.due.refresh = now.Add(againPause)
+		return
+	}
+	d.lookAtInterfaces(now)
+}
+
+func (d *Daemon) sync(ctx context.Context) {
+	rep := d.engine.Sync(ctx)
+	if len(rep.Ops) > 0 {
+		d.cfg.Metrics.pass("sync", rep)
+		d.logOps(rep)
+	}
+	d.take(rep.Results)
+}
+
+func (d *Daemon) resync(ctx context.Context) {
+	d.due.resync = time.Time{}
+	d.due.audit = time.Now().Add(d.cfg.Audit)
+	rep, err := d.engine.Resync(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	d.cfg.Metrics.pass("resync", rep)
+	for _, diff := range rep.Drift {
+		d.log.WithFields(logrus.Fields{"kind": diff.ID.Kind.String(), "id": diff.ID.Name, "op": string(diff.Op), "keys": diff.Keys}).Warn("drift found")
+	}
+	d.logOps(rep)
+	d.take(rep.Results)
+	switch {
+	case err != nil && d.cfg.VPP.Info().Connected:
+		d.resyncAt(time.Now().Add(againPause))
+		d.log.WithError(err).Warn("full pass incomplete, will be tried again")
+	case err == nil:
+		d.log.WithFields(logrus.Fields{"ops": len(rep.Ops), "took": rep.Took.Round(time.Microsecond).String()}).Debug("full pass done")
+	}
+	if err == nil && d.snapshot {
+		d.setState(func(s *State) { s.Pass = nil })
+	}
+	if rep.Clean {
+		for key := range d.orphans {
+			d.pub.remove(key)
+		}
+		clear(d.orphans)
+	}
+}
+
+// logOps tells what was done. Many operations are one line each at level debug
+// only.
+func (d *Daemon) logOps(rep reconcile.Report) {
+	for _, op := range rep.Ops {
+		log := d.log.WithFields(logrus.Fields{
+			"op": string(op.Verb), "kind": op.ID.Kind.String(), "id": op.ID.Name, "took": op.Took.Round(time.Microsecond).String(),
+		})
+		switch {
+		case op.Err != nil && op.Retry:
+			log.WithError(op.Err).Debug("object refused again")
+		case op.Err != nil:
+			log.WithError(op.Err).Warn("object refused, will be tried again")
+		default:
+			log.Debug("object applied")
+		}
+	}
+}

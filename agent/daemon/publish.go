@@ -1,0 +1,246 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+const (
+	// statusWriters is how many statuses are written side by side.
+	statusWriters = 16
+	// statusTimeout bounds one write.
+	statusTimeout = 5 * time.Second
+	minStatusWait = 50 * time.Millisecond
+	maxStatusWait = 5 * time.Second
+)
+
+// intent is what is to be written under a status key.
+type intent struct {
+	// rev is the revision of the desired value that the status speaks of.
+	rev int64
+	// status is nil for a delete.
+	status *schema.InterfaceStatus
+}
+
+// publisher writes statuses to etcd: only those that differ from what is there,
+// each guarded by the desired value that it speaks of, again and again while
+// etcd is away.
+type publisher struct {
+	tree     Tree
+	contract Contract
+	metrics  *Metrics
+	log      *logrus.Entry
+	queue    workqueue.TypedRateLimitingInterface[string]
+
+	// io keeps writes out while what is there is read.
+	io sync.RWMutex
+
+	mu      sync.Mutex // guards what follows
+	loaded  bool
+	written map[string]schema.InterfaceStatus
+	intents map[string]intent
+}
+
+func newPublisher(tree Tree, contract Contract, metrics *Metrics, log *logrus.Entry) *publisher {
+	return &publisher{
+		tree: tree, contract: contract, metrics: metrics, log: log,
+		queue: workqueue.NewTypedRateLimitingQueue(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minStatusWait, maxStatusWait)),
+		written: map[string]schema.InterfaceStatus{}, intents: map[string]intent{},
+	}
+}
+
+// load reads the statuses that are in etcd. Nothing is written before the first
+// load, and what is there already is not written again.
+func (p *publisher) load(ctx context.Context) ([]string, error) {
+	p.io.Lock()
+	defer p.io.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	entries, _, err := p.tree.List(ctx, p.contract.Statuses)
+	if err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written = make(map[string]schema.InterfaceStatus, len(entries))
+	keys := make([]string, 0, len(entries))
+	for key, e := range entries {
+		// One that cannot be read counts as different from every other.
+		s, _ := schema.Decode[schema.InterfaceStatus](e.Value)
+		p.written[key] = s
+		keys = append(keys, key)
+	}
+	p.loaded = true
+	for key := range p.intents {
+		p.queue.Add(key)
+	}
+	return keys, nil
+}
+
+// last is the status that stands in etcd or is on its way there.
+func (p *publisher) last(key string) (schema.InterfaceStatus, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in, ok := p.intents[key]; ok && in.status != nil {
+		return *in.status, true
+	}
+	s, ok := p.written[key]
+	return s, ok
+}
+
+// put has a status written. Since is filled in: it stays as it was while State,
+// Reason and Link do.
+func (p *publisher) put(key string, rev int64, s schema.InterfaceStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Since = time.Now().UTC().Truncate(time.Millisecond)
+	old, ok := p.written[key]
+	if ok && old.State == s.State && old.Reason == s.Reason && old.Link == s.Link {
+		s.Since = old.Since
+	}
+	if ok && equal(old, s) {
+		delete(p.intents, key)
+		return
+	}
+	if in, waits := p.intents[key]; waits && in.status != nil && in.rev == rev {
+		s.Since = stay(*in.status, s)
+		if equal(*in.status, s) {
+			return
+		}
+	}
+	p.intents[key] = intent{rev: rev, status: &s}
+	p.enqueue(key)
+}
+
+// stay is since when s holds, where before is not written yet.
+func stay(before, s schema.InterfaceStatus) time.Time {
+	if before.State == s.State && before.Reason == s.Reason && before.Link == s.Link {
+		return before.Since
+	}
+	return s.Since
+}
+
+// remove has a status deleted.
+func (p *publisher) remove(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.intents[key] = intent{}
+	p.enqueue(key)
+}
+
+func (p *publisher) enqueue(key string) {
+	if p.loaded {
+		p.queue.Add(key)
+	}
+}
+
+// run writes until ctx ends.
+func (p *publisher) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range statusWriters {
+		wg.Go(func() {
+			for p.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	p.queue.ShutDown()
+	return nil
+}
+
+func (p *publisher) next(ctx context.Context) bool {
+	key, quit := p.queue.Get()
+	if quit {
+		return false
+	}
+	defer p.queue.Done(key)
+	if err := p.write(ctx, key); err != nil {
+		if ctx.Err() == nil {
+			p.metrics.statusFailed()
+			p.log.WithField("key", key).WithError(err).Warn("status not written, will be tried again")
+		}
+		p.queue.AddRateLimited(key)
+		return true
+	}
+	p.queue.Forget(key)
+	return true
+}
+
+// write carries out the intent of one key. The queue sees to it that no other
+// write of that key runs.
+func (p *publisher) write(ctx context.Context, key string) error {
+	p.io.RLock()
+	defer p.io.RUnlock()
+	p.mu.Lock()
+	in, ok := p.intents[key]
+	old, there := p.written[key]
+	p.mu.Unlock()
+	switch {
+	case !ok:
+		return nil
+	case in.status == nil && !there, in.status != nil && there && equal(old, *in.status):
+		p.done(key, in, false)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	desired := p.contract.desiredKey(key)
+	var held bool
+	var err error
+	if in.status == nil {
+		held, err = p.tree.DeleteIfAbsent(ctx, desired, key)
+	} else {
+		var value []byte
+		if value, err = schema.Encode(*in.status); err != nil {
+			return err
+		}
+		held, err = p.tree.PutGuarded(ctx, desired, in.rev, key, value)
+	}
+	if err != nil {
+		return err
+	}
+	if held {
+		p.metrics.statusWritten()
+	}
+	p.done(key, in, held)
+	return nil
+}
+
+// done notes that an intent was carried out, or that its guard did not hold: the
+// desired value has changed, and what follows from that is on its way.
+func (p *publisher) done(key string, in intent, held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.intents[key] == in {
+		delete(p.intents, key)
+	}
+	switch {
+	case held && in.status == nil:
+		delete(p.written, key)
+	case held:
+		p.written[key] = *in.status
+	}
+}
+
+// equal compares all that a status says, Since too.
+func equal(a, b schema.InterfaceStatus) bool {
+	if (a.SwIfIndex == nil) != (b.SwIfIndex == nil) || a.SwIfIndex != nil && *a.SwIfIndex != *b.SwIfIndex {
+		return false
+	}
+	sameTime := a.Since.Equal(b.Since)
+	a.SwIfIndex, b.SwIfIndex = nil, nil
+	a.Since, b.Since = time.Time{}, time.Time{}
+	return sameTime && a == b
+}
+
+var _ store.Follower = (*inbox)(nil)

@@ -1,0 +1,135 @@
+// Package hostplan turns a desired host end of an attachment into the objects
+// that the host's VPP and the run-dir must hold. It is pure: it reads no etcd
+// and asks no VPP. Order and retries belong to package reconcile.
+package hostplan
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema"
+)
+
+// Planner makes plans for one node.
+type Planner struct {
+	// RunDir is the agent's directory as the host sees it.
+	RunDir string
+}
+
+// Plan is what one attachment needs on the host.
+type Plan struct {
+	Objects []model.Object
+	// Interface is the tag of the attachment's interface.
+	Interface model.Tag
+	// SocketPath is the full path of the attachment's socket.
+	SocketPath string
+	// Message is what the status says beside being ready, empty for nothing.
+	Message string
+	// ApplicationOwned is true where there is nothing to be made.
+	ApplicationOwned bool
+}
+
+// PodDir is the directory of a pod's sockets.
+func (p Planner) PodDir(pod schema.PodID) string {
+	return filepath.Join(p.RunDir, "pods", string(pod))
+}
+
+// Decode plans for the value under a key relative to the node's prefix,
+// host/<container>/<ifname>. Errors are schema.UnknownFieldError,
+// schema.FieldError and what JSON says, wrapped.
+func (p Planner) Decode(key string, value []byte) (Plan, error) {
+	ref, err := schema.ParseHostKey(key)
+	if err != nil {
+		return Plan{}, err
+	}
+	if ref.Kind != schema.KeyHost {
+		return Plan{}, fmt.Errorf("key %q: not a desired host end", key)
+	}
+	h, err := schema.Decode[schema.HostInterface](value)
+	if err != nil {
+		return Plan{}, err
+	}
+	return p.Plan(ref.Container, ref.IfName, h)
+}
+
+// Interfaces are the identities that the interface of an attachment may have,
+// known from its key alone.
+func Interfaces(key string) []model.ID {
+	ref, err := schema.ParseHostKey(key)
+	if err != nil {
+		return nil
+	}
+	tag := string(model.AttachmentTag(string(ref.IfName), string(ref.Container)))
+	return []model.ID{{Kind: model.KindMemif, Name: tag}, {Kind: model.KindVhostUser, Name: tag}}
+}
+
+// Plan is what the attachment of container and ifname needs on the host. It
+// validates h.
+func (p Planner) Plan(container schema.ContainerID, ifname schema.IfName, h schema.HostInterface) (Plan, error) {
+	if err := h.Validate(); err != nil {
+		return Plan{}, err
+	}
+	dir := p.PodDir(h.Pod.ID)
+	out := Plan{Interface: model.AttachmentTag(string(ifname), string(container))}
+	iface, err := out.device(dir, h)
+	if err != nil {
+		return Plan{}, err
+	}
+	if h.MTU != 0 {
+		out.add(model.MTU{Interface: iface, Bytes: uint32(h.MTU)})
+	}
+	out.add(model.AdminUp{Interface: iface})
+	switch h.NetType {
+	case schema.NetBridge:
+		out.bridge(iface, *h.Bridge)
+	case schema.NetInterface:
+		out.routed(iface, h)
+	case schema.NetNone:
+	}
+	return out, nil
+}
+
+func (p *Plan) add(objects ...model.Object) { p.Objects = append(p.Objects, objects...) }
+
+// device is the memif or vhost-user interface with what it stands on.
+func (p *Plan) device(dir string, h schema.HostInterface) (model.ID, error) {
+	mac := model.MAC(h.MAC)
+	if mac == (model.MAC{}) {
+		mac = model.MAC(schema.DeriveMAC("host", string(p.Interface)))
+	}
+	p.add(model.Directory{Path: dir})
+	switch h.IfType {
+	case schema.Memif:
+		p.SocketPath = filepath.Join(dir, h.Memif.Socket)
+		m := model.Memif{
+			Tag: p.Interface, Socket: p.SocketPath, Master: h.Memif.Role == schema.MemifMaster,
+			MAC: mac, Secret: string(h.Memif.Secret), Dir: dir,
+		}
+		if h.Memif.Mode == schema.MemifIP {
+			m.IPMode, m.MAC = true, model.MAC{}
+		}
+		p.add(model.Socket{Path: p.SocketPath}, m)
+		return m.ID(), schema.CheckSocketPath(p.SocketPath)
+	case schema.VhostUser:
+		p.SocketPath = filepath.Join(dir, h.VhostUser.Socket)
+		v := model.VhostUser{
+			Tag: p.Interface, Socket: p.SocketPath, Server: h.VhostUser.Role == schema.VhostServer, MAC: mac, Dir: dir,
+		}
+		p.add(v)
+		return v.ID(), schema.CheckSocketPath(p.SocketPath)
+	}
+	return model.ID{}, errors.New("no interface type")
+}
+
+// bridge makes the interface, or its VLAN's sub-interface, a member.
+func (p *Plan) bridge(iface model.ID, b schema.BridgeEnd) {
+	p.add(model.BridgeDomain{DomainID: b.DomainID})
+	if b.VLAN != 0 {
+		sub := model.SubInterface{Tag: model.SubTag(p.Interface, b.VLAN), Parent: iface, VLAN: b.VLAN, Popped: true}
+		p.add(sub, model.AdminUp{Interface: sub.ID()})
+		iface = sub.ID()
+	}
+	p.add(model.BridgeMember{Interface: iface, DomainID: b.DomainID})
+}

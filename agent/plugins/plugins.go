@@ -1,0 +1,239 @@
+// Package plugins makes the host agent's parts plugins of cn-infra, which gives
+// them their life cycle and status check. It is glue: what the parts do stands
+// in schema/store, vpp, hostplan, rundir and daemon.
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ligato/cn-infra/infra"
+	"github.com/sirupsen/logrus"
+
+	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/hostplan"
+	"github.com/vpp-cni/vpp-cni/agent/reconcile"
+	"github.com/vpp-cni/vpp-cni/agent/rundir"
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/config"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+// Store is the connection to etcd.
+type Store struct {
+	infra.PluginName
+	Config store.Config
+
+	*store.Store
+}
+
+// Init checks the configuration; etcd need not be there.
+func (p *Store) Init() error {
+	s, err := store.Open(p.Config)
+	if err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	p.Store = s
+	return nil
+}
+
+// Close ends the connection.
+func (p *Store) Close() error {
+	if p.Store == nil {
+		return nil
+	}
+	return p.Store.Close()
+}
+
+// VPP is the connection to the host's VPP and the pods' directories beside it.
+type VPP struct {
+	infra.PluginName
+	Config config.File
+	Log    *logrus.Entry
+
+	dirs *rundir.Driver
+	vpp  *settled
+}
+
+// Init makes the run-dir; VPP need not be there.
+func (p *VPP) Init() error {
+	dirs, err := rundir.New(rundir.Config{
+		RunDir: p.Config.RunDir, SocketMode: p.Config.Agent.SocketMode, SocketGroup: p.Config.Agent.SocketGroup,
+	})
+	if err != nil {
+		return err
+	}
+	p.dirs = dirs
+	p.vpp = &settled{
+		VPP:  vpp.New(vpp.Config{Socket: p.Config.Agent.VPPSocket, RunDir: p.Config.RunDir, Logger: p.Log}),
+		dirs: dirs,
+	}
+	return nil
+}
+
+// Close does nothing: the connection ends with the reconciler that runs it.
+func (p *VPP) Close() error { return nil }
+
+// settled is VPP whose sockets get the configured mode and group.
+type settled struct {
+	*vpp.VPP
+	dirs *rundir.Driver
+}
+
+// Put makes want so, and settles the socket where VPP made one for it.
+func (s *settled) Put(ctx context.Context, want, have model.Object) error {
+	if err := s.VPP.Put(ctx, want, have); err != nil {
+		return err
+	}
+	switch o := want.(type) {
+	case model.Memif:
+		if o.Master && o.Dir != "" {
+			return s.dirs.Settle(o.Socket)
+		}
+	case model.VhostUser:
+		if o.Server && o.Dir != "" {
+			return s.dirs.Settle(o.Socket)
+		}
+	}
+	return nil
+}
+
+// Reconciler makes VPP match what etcd says.
+type Reconciler struct {
+	infra.PluginName
+	Config config.File
+	Node   schema.Node
+	Store  *Store
+	VPP    *VPP
+	Health *Health
+	Log    *logrus.Entry
+	// Failed is called if the run loop ends by itself.
+	Failed func(error)
+
+	daemon *daemon.Daemon
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu        sync.Mutex
+	listeners []func(daemon.State)
+}
+
+// Init makes the run loop. It does not run before all plugins are there.
+func (p *Reconciler) Init() error {
+	for _, part := range []infra.PluginName{p.Store.PluginName, p.VPP.PluginName, p.PluginName} {
+		p.Health.Register(part, nil)
+	}
+	planner := hostplan.Planner{RunDir: p.Config.RunDir}
+	d, err := daemon.New(daemon.Config{
+		Node: string(p.Node),
+		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)),
+		VPP:  p.VPP.vpp,
+		Contract: daemon.Contract{
+			Desired: schema.HostInterfacesPrefix, Statuses: schema.HostStatusesPrefix,
+			Check: func(key string) error { _, err := schema.ParseHostKey(key); return err },
+			Plan: func(key string, value []byte) (daemon.Attachment, error) {
+				plan, err := planner.Decode(key, value)
+				return daemon.Attachment(plan), err
+			},
+			Interfaces: hostplan.Interfaces,
+		},
+		Drivers: []reconcile.Driver{p.VPP.dirs},
+		Audit:   time.Duration(p.Config.Agent.AuditInterval),
+		Log:     p.Log,
+		OnState: p.changed,
+	})
+	p.daemon = d
+	return err
+}
+
+// Listen has f called with every new state of the run loop. f must not block.
+func (p *Reconciler) Listen(f func(daemon.State)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners = append(p.listeners, f)
+}
+
+// AfterInit starts the run loop.
+func (p *Reconciler) AfterInit() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan struct{})
+	p.changed(p.daemon.State())
+	go func() {
+		defer close(p.done)
+		if err := p.daemon.Run(ctx); err != nil {
+			p.Failed(fmt.Errorf("reconciler: %w", err))
+		}
+	}()
+	return nil
+}
+
+func (p *Reconciler) changed(s daemon.State) {
+	p.Health.Report(p.Store.PluginName, s.Etcd)
+	p.Health.Report(p.VPP.PluginName, s.VPP.Err)
+	p.Health.Report(p.PluginName, s.Pass)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.listeners {
+		f(s)
+	}
+}
+
+// Close ends the run loop. VPP keeps everything.
+func (p *Reconciler) Close() error {
+	if p.cancel != nil {
+		p.cancel()
+		<-p.done
+	}
+	return nil
+}
+
+// HTTP serves health, metrics and the report for vpp-cnictl.
+type HTTP struct {
+	infra.PluginName
+	Address    string
+	Reconciler *Reconciler
+	Health     *Health
+	Log        *logrus.Entry
+	// Failed is called if the server ends by itself.
+	Failed func(error)
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Init does nothing: what is served must be there first.
+func (p *HTTP) Init() error { return nil }
+
+// AfterInit listens and serves.
+func (p *HTTP) AfterInit() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := daemon.Listen(ctx, p.Address)
+	if err != nil {
+		cancel()
+		return err
+	}
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		if err := daemon.Serve(ctx, l, p.Reconciler.daemon.Handler(p.Health.Checks), p.Log); err != nil {
+			p.Failed(err)
+		}
+	}()
+	return nil
+}
+
+// Close ends the server.
+func (p *HTTP) Close() error {
+	if p.cancel != nil {
+		p.cancel()
+		<-p.done
+	}
+	return nil
+}
+
+var errStopping = errors.New("the agent is stopping")

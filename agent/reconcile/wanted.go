@@ -1,0 +1,83 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+)
+
+// Spec is what one attachment wants.
+type Spec struct {
+	// Order says which of two attachments came first, where both want one object
+	// and want it differently: the lower one has it, and with equal orders the
+	// lower key. The agents give the etcd revision.
+	Order int64
+	// Objects are what is wanted. Attachments may share objects: an object goes
+	// when the last attachment that wants it is gone.
+	Objects []model.Object
+	// Keep names objects that stay untouched if they are there, with all that
+	// they stand on and all that stands on them. It is for an attachment whose
+	// value cannot be understood: its pod is not cut for that.
+	Keep []model.ID
+}
+
+// claim is one attachment's wish for one object.
+type claim struct {
+	key    string
+	order  int64
+	object model.Object
+}
+
+// wanted is what all attachments want, by object.
+type wanted struct {
+	claims map[model.ID][]claim // sorted: the first one is what counts
+}
+
+func newWanted() wanted { return wanted{claims: map[model.ID][]claim{}} }
+
+// object is what is wanted under id, nil for nothing.
+func (w wanted) object(id model.ID) model.Object {
+	if c := w.claims[id]; len(c) > 0 {
+		return c[0].object
+	}
+	return nil
+}
+
+// rival is the attachment that has id with another value than key wants.
+func (w wanted) rival(key string, id model.ID) (string, bool) {
+	claims := w.claims[id]
+	for _, c := range claims {
+		if c.key == key {
+			return claims[0].key, c.object != claims[0].object
+		}
+	}
+	return "", false
+}
+
+func (w wanted) add(c claim) {
+	id := c.object.ID()
+	claims := w.claims[id]
+	at, _ := slices.BinarySearchFunc(claims, c, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.key, b.key))
+	})
+	w.claims[id] = slices.Insert(claims, at, c)
+}
+
+func (w wanted) remove(key string, id model.ID) {
+	claims := slices.DeleteFunc(w.claims[id], func(c claim) bool { return c.key == key })
+	if len(claims) == 0 {
+		delete(w.claims, id)
+		return
+	}
+	w.claims[id] = claims
+}
+
+// owners are the attachments that want id.
+func (w wanted) owners(id model.ID) []string {
+	keys := make([]string, 0, len(w.claims[id]))
+	for _, c := range w.claims[id] {
+		keys = append(keys, c.key)
+	}
+	return keys
+}

@@ -40,6 +40,7 @@ func required() []api.Message {
 		&ip.IPTableAddDelV2{}, &ip.IPTableDump{}, &ip.IPTableDetails{},
 		&ip.IPAddressDump{}, &ip.IPAddressDetails{},
 		&ip.IPUnnumberedDump{}, &ip.IPUnnumberedDetails{},
+		&ip.SwInterfaceIP6EnableDisable{},
 		&ip.IPRouteAddDelV2{}, &ip.IPRouteV2Dump{}, &ip.IPRouteV2Details{},
 
 		&ip_neighbor.IPNeighborAddDel{}, &ip_neighbor.IPNeighborDump{},

@@ -193,6 +193,10 @@ func (s *session) watch() {
 			return
 		case <-tick.C:
 		}
+		if s.pinging.Load() {
+			since = time.Now()
+			continue
+		}
 		open := sent - answered.Load()
 		if open == 0 {
 			since = time.Now()

@@ -28,9 +28,14 @@ func (s *session) multi(ctx context.Context, op string, reqs []api.Message, on f
 	}
 	defer x.close()
 	x.waiting = 1
+	// The first goes out before anything is received: a GoVPP stream learns from
+	// it, after writing it, in which package to look replies up.
+	if err := x.send(reqs[0]); err != nil {
+		return err
+	}
 	sent := make(chan error, 1)
 	go func() {
-		for _, req := range reqs {
+		for _, req := range reqs[1:] {
 			if err := x.send(req); err != nil {
 				x.cancel()
 				sent <- fmt.Errorf("%s: %w", req.GetMessageName(), err)

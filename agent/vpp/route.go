@@ -3,6 +3,7 @@ package vpp
 import (
 	"context"
 
+	"go.fd.io/govpp/api"
 	"go.fd.io/govpp/binapi/fib_types"
 	"go.fd.io/govpp/binapi/ip"
 
@@ -36,7 +37,25 @@ func (v *VPP) putRoute(ctx context.Context, s *session, r model.Route) error {
 	if err != nil {
 		return err
 	}
+	if r.Prefix.Addr().Is6() {
+		if err := s.enableIP6(ctx, i); err != nil {
+			return err
+		}
+	}
 	_, err = ask[*ip.IPRouteAddDelV2Reply](ctx, s, &ip.IPRouteAddDelV2{IsAdd: true, Route: route(r, i.idx)})
+	return err
+}
+
+// enableIP6 gives an interface its link-local address and lets it take
+// multicast. One that borrows its addresses has neither by itself: a neighbour
+// solicitation would fail the multicast RPF check and nobody would answer it.
+func (s *session) enableIP6(ctx context.Context, i iface) error {
+	_, err := ask[*ip.SwInterfaceIP6EnableDisableReply](ctx, s, &ip.SwInterfaceIP6EnableDisable{
+		SwIfIndex: interfaceIndex(i.idx), Enable: true,
+	})
+	if isRetval(err, api.VALUE_EXIST) {
+		return nil // it is enabled
+	}
 	return err
 }
 

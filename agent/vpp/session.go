@@ -28,6 +28,8 @@ type session struct {
 	// mute is set while VPP answers nothing: calls then fail at once, so that
 	// what waits in VPP's socket stays bounded.
 	mute atomic.Pointer[error]
+	// pinging is set while VPP must be left alone.
+	pinging atomic.Bool
 }
 
 func newSession(ctx context.Context, conn *core.Connection, cfg Config) *session {

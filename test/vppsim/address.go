@@ -71,20 +71,20 @@ func (v *vpp) swInterfaceAddDelAddress(q *interfaces_api.SwInterfaceAddDelAddres
 	}
 	if q.DelAll {
 		for _, p := range slices.Clone(i.ip.addresses) {
-			v.delAddress(i, p.Addr())
+			v.delAddress(i, p)
 		}
 		return ok
 	}
 	addr, length := addressOf(q.Prefix.Address), int(q.Prefix.Len)
+	prefix := netip.PrefixFrom(addr, length)
 	switch {
 	case !i.addressable():
 		return govpp.UNSUPPORTED
 	case addr.Is6() && addr.IsLinkLocalUnicast():
 		return v.linkLocalAddress(i, addr, length, q.IsAdd)
 	case !q.IsAdd:
-		return v.delAddress(i, addr)
+		return v.delAddress(i, prefix)
 	}
-	prefix := netip.PrefixFrom(addr, length)
 	if !prefix.IsValid() || length == 0 {
 		return govpp.ADDRESS_LENGTH_MISMATCH
 	}
@@ -129,20 +129,22 @@ func (v *vpp) addAddress(i *swInterface, p netip.Prefix) retval {
 	return ok
 }
 
-// delAddress goes by the address alone: VPP does not look at the length.
-func (v *vpp) delAddress(i *swInterface, addr netip.Addr) retval {
-	n := slices.IndexFunc(i.ip.addresses, func(p netip.Prefix) bool { return p.Addr() == addr })
+// delAddress goes by the address alone, as VPP does, but takes the routes of the
+// prefix as it was asked: with another length the network's routes stay behind.
+func (v *vpp) delAddress(i *swInterface, p netip.Prefix) retval {
+	n := slices.IndexFunc(i.ip.addresses, func(had netip.Prefix) bool { return had.Addr() == p.Addr() })
 	if n < 0 {
 		return govpp.ADDRESS_NOT_FOUND_FOR_INTERFACE
 	}
-	p := i.ip.addresses[n]
+	v.plane.DelAddress(i.index, i.ip.addresses[n])
 	i.ip.addresses = slices.Delete(i.ip.addresses, n, n+1)
-	v.plane.DelAddress(i.index, p)
 	if i.adminUp {
 		v.disconnect(i, p)
 	}
-	v.flushNeighbors(i.index, p)
-	if addr.Is6() {
+	if p.IsValid() {
+		v.flushNeighbors(i.index, p)
+	}
+	if p.Addr().Is6() {
 		v.unlockIP6(i)
 	}
 	return ok
@@ -349,7 +351,7 @@ func (v *vpp) ipUnnumberedDump(q *ip.IPUnnumberedDump, send func(govpp.Message))
 func (v *vpp) forgetIP(i *swInterface) {
 	v.unborrow(i)
 	for _, p := range slices.Clone(i.ip.addresses) {
-		v.delAddress(i, p.Addr())
+		v.delAddress(i, p)
 	}
 	v.flushNeighbors(i.index, netip.Prefix{})
 	v.bind(i, v.fib4.byID[0])

@@ -76,8 +76,9 @@ func (v *vpp) dumpRoutes(q ip.IPTable, source fibSource) []ip.IPRouteV2 {
 	return routes
 }
 
-// withImplied adds the entries that VPP makes for neighbours and for the next
-// hops of recursive routes, where there is no other entry for the address.
+// withImplied adds the entries that VPP makes for neighbours, for the next hops
+// of recursive routes and for the far ends of tunnels, where there is no other
+// entry for the address.
 func (v *vpp) withImplied(t *ipTable, entries []*fibEntry) []*fibEntry {
 	implied := make(map[netip.Addr]*fibEntry)
 	add := func(a netip.Addr, source fibSource, paths ...fibPath) {
@@ -104,6 +105,11 @@ func (v *vpp) withImplied(t *ipTable, entries []*fibEntry) []*fibEntry {
 			if p.SwIfIndex == noIndex && p.Type == fib_types.FIB_API_PATH_TYPE_NORMAL && !nh.IsUnspecified() {
 				add(nh, sourceRecursive, t.resolve(nh)...)
 			}
+		}
+	}
+	for tunnel := range v.vxlan.all() {
+		if v.fib(tunnel.src.Is6()).byID[tunnel.key.vrf] == t {
+			add(tunnel.key.dst, sourceRecursive, t.resolve(tunnel.key.dst)...)
 		}
 	}
 	for _, e := range implied {

@@ -72,7 +72,7 @@ func (v *vpp) createVlanSubif(q *interfaces_api.CreateVlanSubif, r *interfaces_a
 	case q.VlanID == 0 || q.VlanID > 4095:
 		return govpp.INVALID_VLAN
 	}
-	index, rv := v.newSubInterface(i.sup, subInterface{
+	index, rv := v.newSubInterface(i.sup, govpp.INVALID_REGISTRATION, subInterface{
 		id:    q.VlanID,
 		flags: interface_types.SUB_IF_API_FLAG_ONE_TAG | interface_types.SUB_IF_API_FLAG_EXACT_MATCH,
 		outer: uint16(q.VlanID), //nolint:gosec // checked above
@@ -87,26 +87,50 @@ func (v *vpp) createSubif(q *interfaces_api.CreateSubif, r *interfaces_api.Creat
 	if i == nil {
 		return govpp.INVALID_SW_IF_INDEX
 	}
-	index, rv := v.newSubInterface(i.sup, subInterface{
+	index, rv := v.newSubInterface(i.sup, govpp.UNSPECIFIED, subInterface{
 		id: q.SubID, flags: q.SubIfFlags, outer: q.OuterVlanID, inner: q.InnerVlanID,
 	})
 	r.SwIfIndex = index
 	return rv
 }
 
-func (v *vpp) newSubInterface(parent *swInterface, sub subInterface) (interface_types.InterfaceIndex, retval) {
+// newSubInterface answers clash where Ethernet cannot tell the packets of the
+// new sub-interface from others; the index told is then free again.
+func (v *vpp) newSubInterface(parent *swInterface, clash retval, sub subInterface) (interface_types.InterfaceIndex, retval) {
 	if parent.subs[sub.id] != nil {
 		return interface_types.InterfaceIndex(noIndex), govpp.VLAN_ALREADY_EXISTS
 	}
+	matchable := sub.matchable(parent)
 	i := v.newInterface(func(i *swInterface) {
 		i.sup, i.sub = parent, &sub
 		i.name = fmt.Sprintf("%s.%d", parent.name, sub.id)
 	})
 	parent.subs[sub.id] = i
+	if !matchable {
+		v.deleteInterface(i)
+		return interface_types.InterfaceIndex(i.index), clash
+	}
 	if sub.tags() == 1 {
 		v.plane.AddSubInterface(i.index, parent.index, sub.outer)
 	}
 	return interface_types.InterfaceIndex(i.index), ok
+}
+
+// matchable tells whether the flags name a class of packets that no sibling has
+// (ethernet_sw_interface_add_del in src/vnet/ethernet/interface.c).
+func (s *subInterface) matchable(parent *swInterface) bool {
+	const class = interface_types.SUB_IF_API_FLAG_NO_TAGS | interface_types.SUB_IF_API_FLAG_ONE_TAG |
+		interface_types.SUB_IF_API_FLAG_TWO_TAGS | interface_types.SUB_IF_API_FLAG_DEFAULT
+	if s.flags&class == 0 || s.tags() == 1 && s.known() == 0 {
+		return false
+	}
+	for _, sibling := range parent.subs {
+		o := sibling.sub
+		if s.flags&class == o.flags&class && s.outer == o.outer && s.inner == o.inner {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *vpp) deleteSubif(q *interfaces_api.DeleteSubif, _ *interfaces_api.DeleteSubifReply) retval {

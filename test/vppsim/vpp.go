@@ -37,6 +37,7 @@ type vpp struct {
 	fib4, fib6 *fib
 	neighbors  neighbors
 	vhost      vhostState
+	vxlan      pool[vxlanTunnel]
 }
 
 func startVPP(cfg Config, pid uint32, f *faults, log logrus.FieldLogger) (*vpp, error) {
@@ -91,6 +92,7 @@ func (v *vpp) register() {
 	v.registerNeighbor()
 	v.registerVhost()
 	v.registerPing()
+	v.registerVXLAN()
 }
 
 // crash ends the life: the API socket breaks and memif peers lose their

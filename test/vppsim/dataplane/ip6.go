@@ -75,14 +75,14 @@ func (p *Plane) ip6Input(in *port, pkt []byte, from *macAddr) {
 }
 
 // mine6 says whether discovery for dst concerns us: an address of ours, or a
-// group that every node or the owner of such an address is in.
+// group that every node or the owner of such an address is in. Groups are joined
+// where IPv6 is enabled, which borrowing an address alone does not do.
 func (p *Plane) mine6(in *port, dst netip.Addr) bool {
 	switch {
 	case dst == allNodes || dst == allRouters:
-		return true
+		return in.link6()
 	case dst.IsMulticast():
-		g := dst.As16()
-		return solicitedNode(dst) == dst && g[12] == 0xff
+		return in.link6() && solicitedNode(dst) == dst
 	case dst.IsLinkLocalUnicast():
 		return dst == in.linkLocal()
 	}

@@ -78,6 +78,15 @@ func TestUnnumbered(t *testing.T) {
 		t.Errorf("from the loopback: %d sent, %d replies", sent, replies)
 	}
 
+	host.SetIP6Enabled(12, false) // borrowing does not enable it
+	host.SetLinkUp(12, false)
+	host.SetLinkUp(12, true)
+	b.SetLinkUp(2, false)
+	b.SetLinkUp(2, true)
+	b.wantNoPing("fd00:1::1")
+	host.wantDrops(12, "IPv6 multicast")
+	b.wantPing("169.254.1.1")
+
 	host.SetUnnumbered(11, 9, false)
 	a.wantNoPing("10.1.0.2")
 	host.wantDrops(11, "IPv4 not enabled")

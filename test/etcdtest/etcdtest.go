@@ -73,8 +73,12 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	return c
 }
 
-// New runs a cluster in dir, whose path must leave room for a socket's name.
+// New runs a cluster in dir, which it makes where it is missing, and whose path
+// must leave room for a socket's name.
 func New(dir string, opts Options) (*Cluster, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start etcd: %w", err)
+	}
 	if opts.Members == 0 {
 		opts.Members = 1
 	}

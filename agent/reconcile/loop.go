@@ -40,7 +40,7 @@ func (e *Engine) Sync(ctx context.Context) Report {
 	defer e.pass.Unlock()
 	start := time.Now()
 	e.mu.Lock()
-	ids := e.todo(start)
+	ids := e.todo()
 	p := e.plan(ids)
 	e.mu.Unlock()
 	rep := Report{Ops: e.apply(ctx, p)}
@@ -173,10 +173,10 @@ func (e *Engine) drifted(s *side, read actual) []Difference {
 }
 
 // todo takes the marks of the next Sync.
-func (e *Engine) todo(now time.Time) map[model.ID]struct{} {
+func (e *Engine) todo() map[model.ID]struct{} {
 	ids := e.dirty
 	e.dirty = map[model.ID]struct{}{}
-	for _, id := range e.retries.take(now) {
+	for _, id := range e.retries.take() {
 		ids[id] = struct{}{}
 	}
 	// What waits is looked at again when the object in its way is, over as many

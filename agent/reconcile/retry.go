@@ -27,12 +27,14 @@ type failure struct {
 
 // retries remembers what failed and when to try again.
 type retries struct {
+	now     func() time.Time
 	limiter workqueue.TypedRateLimiter[model.ID]
 	failed  map[model.ID]failure
 }
 
 func newRetries() retries {
 	return retries{
+		now:     time.Now,
 		limiter: workqueue.NewTypedItemExponentialFailureRateLimiter[model.ID](minRetry, maxRetry),
 		failed:  map[model.ID]failure{},
 	}
@@ -43,7 +45,7 @@ func (r retries) fail(id model.ID, err error, terminal bool) {
 	f := failure{err: err, terminal: terminal}
 	if !terminal {
 		wait := r.limiter.When(id)
-		f.due = time.Now().Add(wait + rand.N(wait/2)) //nolint:gosec // spreads retries, guards nothing
+		f.due = r.now().Add(wait + rand.N(wait/2)) //nolint:gosec // spreads retries, guards nothing
 	}
 	r.failed[id] = f
 }
@@ -56,9 +58,10 @@ func (r retries) forget(id model.ID) {
 	}
 }
 
-// take lists what is to be tried again at now. Each attempt is listed once:
+// take lists what is to be tried again now. Each attempt is listed once:
 // what comes of it is a new failure, or something that the object waits for.
-func (r retries) take(now time.Time) []model.ID {
+func (r retries) take() []model.ID {
+	now := r.now()
 	var out []model.ID
 	for id, f := range r.failed {
 		if !f.due.IsZero() && !f.due.After(now) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -118,4 +119,20 @@ func eventually(t *testing.T, what string, cond func() bool) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// replyTo makes an empty reply for a request.
+func replyTo(t *testing.T, req api.Message) api.Message {
+	t.Helper()
+	want := req.GetMessageName() + "_reply"
+	for _, messages := range api.GetRegisteredMessages() {
+		for _, m := range messages {
+			if m.GetMessageName() == want {
+				reply, _ := reflect.New(reflect.TypeOf(m).Elem()).Interface().(api.Message)
+				return reply
+			}
+		}
+	}
+	t.Fatalf("no message %s", want)
+	return nil
 }

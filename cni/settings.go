@@ -13,10 +13,6 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
-// configEnv names the node's file for tests and labs; the field configFile of
-// the network configuration comes before it.
-const configEnv = "VPP_CNI_CONFIG"
-
 // The bounds of a call's time-out.
 const (
 	minTimeout = 100 * time.Millisecond
@@ -39,7 +35,7 @@ type settings struct {
 func newSettings(c *netConf, getenv func(string) string, hostname func() (string, error)) (settings, error) {
 	path := c.ConfigFile
 	if path == "" {
-		path = getenv(configEnv)
+		path = getenv(config.Env)
 	}
 	file, err := config.Load(path)
 	if err != nil {

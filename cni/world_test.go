@@ -122,8 +122,19 @@ type process struct {
 // start runs the real plugin.
 func (w *world) start(c runtimeCall, conf string) *process {
 	w.t.Helper()
+	return w.startAs("vpp-cni", c, conf)
+}
+
+// callAs runs the real plugin under another name.
+func (w *world) callAs(name string, c runtimeCall, conf string) outcome {
+	w.t.Helper()
+	return w.startAs(name, c, conf).wait()
+}
+
+func (w *world) startAs(name string, c runtimeCall, conf string) *process {
+	w.t.Helper()
 	p := &process{w: w, verb: c.verb, start: time.Now()}
-	p.cmd = exec.Command(filepath.Join(programs.bin, "vpp-cni"))
+	p.cmd = exec.Command(filepath.Join(programs.bin, name))
 	p.cmd.Stdin = strings.NewReader(conf)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.Env = append([]string{
@@ -347,5 +358,34 @@ func mustJSON(t *testing.T, text string, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
 		t.Fatalf("%v: %s", err, text)
+	}
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// keepLogFile removes after the test the log file that an unchanged example
+// makes, unless it was there before.
+func keepLogFile(t *testing.T, conf string) {
+	t.Helper()
+	c, err := parseConfig([]byte(conf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(c.LogFile); c.LogFile != "" && errors.Is(err, os.ErrNotExist) {
+		t.Cleanup(func() { _ = os.Remove(c.LogFile) })
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +58,7 @@ func (a *app) root() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	f := c.PersistentFlags()
-	f.StringVar(&a.configFile, "config", "", "configuration file (default "+config.DefaultPath+", which may be missing)")
+	f.StringVar(&a.configFile, "config", os.Getenv(config.Env), "configuration file (default $"+config.Env+", else "+config.DefaultPath+", which may be missing)")
 	f.StringSliceVar(&a.etcd.Endpoints, "endpoints", nil, "etcd endpoints, separated by commas: host:port, http://, https:// or unix:///path")
 	f.StringVar(&a.prefix, "prefix", "", "the part of every key before v1 (default "+schema.DefaultPrefix+")")
 	f.StringVar(&a.etcd.CACert, "cacert", "", "file of the certificates that sign etcd's")

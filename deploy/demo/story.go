@@ -22,7 +22,7 @@ import (
 
 // redNet is the network of the demo, in the form of the Userspace CNI.
 const redNet = `{
-  "cniVersion": "1.0.0",
+  "cniVersion": "1.1.0",
   "name": "red",
   "plugins": [{
     "type": "vpp-cni",

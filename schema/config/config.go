@@ -15,6 +15,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// Env is the environment variable that names the file where neither a flag nor
+// a network configuration does.
+const Env = "VPP_CNI_CONFIG"
+
 // DefaultPath is read when no other file is named; it may be missing.
 const DefaultPath = "/etc/vpp-cni/config.yaml"
 

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/vpp-cni/vpp-cni/schema/config"
 )
 
 // Node is one node: a host VPP, a host agent, and the pods on it.
@@ -57,17 +55,18 @@ func (l *Lab) newNode(name string) (*Node, error) {
 	return n, nil
 }
 
-// writeConfig writes config.yaml as an operator would. JSON is YAML.
+// writeConfig writes config.yaml as an operator would: what is not the default.
 func (n *Node) writeConfig() error {
-	f := config.File{Node: n.Name, Prefix: n.lab.cfg.Prefix, RunDir: n.RunDir}
-	f.Etcd.Endpoints = n.lab.cfg.Endpoints
-	f.Agent.VPPSocket = n.VPP.APISocket
-	f.Agent.HTTP = "unix://" + n.HTTP
-	b, err := json.Marshal(f)
+	endpoints, err := json.Marshal(n.lab.cfg.Endpoints)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
-	if err := os.WriteFile(n.ConfigFile, b, 0o600); err != nil {
+	text := fmt.Sprintf("node: %s\nrunDir: %s\netcd:\n  endpoints: %s\nagent:\n  vppSocket: %s\n  http: unix://%s\n",
+		n.Name, n.RunDir, endpoints, n.VPP.APISocket, n.HTTP)
+	if n.lab.cfg.Prefix != "" {
+		text += "prefix: " + n.lab.cfg.Prefix + "\n"
+	}
+	if err := os.WriteFile(n.ConfigFile, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
 	return nil

@@ -18,7 +18,7 @@ const (
 )
 
 // Follow keeps f up to date with everything under prefix: a list at a revision,
-// then a watch from the next. Whatever breaks the watch (compaction, a lost
+// then a watch of what comes after. Whatever breaks the watch (compaction, a lost
 // leader, silence, a cluster that was restored to an older revision) leads to
 // Lost and, as soon as etcd answers, to a new Snapshot. It returns only when ctx
 // ends, with its cause.
@@ -45,6 +45,7 @@ type following struct {
 	f       Follower
 	w       clientv3.Watcher
 	cluster uint64
+	base    int64 // the list's revision
 	rev     int64 // everything up to here has been told
 	every   time.Duration
 
@@ -65,7 +66,7 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 		return false, t.s.classify(ctx, "watch "+t.root+prefix, 0, err)
 	}
 	f.Snapshot(l.entries(), l.rev)
-	fl := &following{f: f, w: t.watcher(c), cluster: l.cluster, rev: l.rev, every: t.s.cfg.ProgressInterval, alive: time.Now()}
+	fl := &following{f: f, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev, every: t.s.cfg.ProgressInterval, alive: time.Now()}
 	err = fl.run(ctx, prefix)
 	var st *stale
 	if err != nil && !errors.As(err, &st) {
@@ -77,7 +78,10 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 func (fl *following) run(parent context.Context, prefix string) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(parent))
 	defer cancel()
-	events := fl.w.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(fl.rev+1),
+	// From the list's own revision, whose events are skipped: while etcd is idle
+	// it does not answer progress requests of a watch from a revision to come
+	// (server/storage/mvcc, progressIfSync).
+	events := fl.w.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(fl.base),
 		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
 	tick := time.NewTicker(fl.every)
 	defer tick.Stop()
@@ -89,6 +93,9 @@ func (fl *following) run(parent context.Context, prefix string) error {
 			}
 			if err := fl.take(resp); err != nil {
 				return err
+			}
+			if resp.Created {
+				fl.ask(ctx) // at once: does this server answer at all?
 			}
 		case <-tick.C:
 			if over, err := fl.overdue(); over {
@@ -123,6 +130,9 @@ func (fl *following) take(resp clientv3.WatchResponse) error {
 		return nil
 	}
 	for _, ev := range resp.Events {
+		if ev.Kv.ModRevision <= fl.base {
+			continue
+		}
 		fl.rev = max(fl.rev, ev.Kv.ModRevision)
 		if ev.Type == clientv3.EventTypeDelete {
 			fl.f.Changed(string(ev.Kv.Key), nil, ev.Kv.ModRevision)

@@ -154,6 +154,7 @@ func TestFollowAfterBreaks(t *testing.T) {
 			is(e.T, e.cluster.Restart(0), nil)
 		}, "host/c3/net1=new"},
 		{"wiped, and filled anew at lower revisions", etcdtest.Options{}, func(e *env) {
+			time.Sleep(500 * time.Millisecond) // the watch has shown signs of life
 			is(e.T, e.cluster.Wipe(), nil)
 		}, "host/c3/net1=new"},
 	}

@@ -1,0 +1,284 @@
+package store_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
+)
+
+func TestOpenRefuses(t *testing.T) {
+	file := func(content string) string {
+		p := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ok := []string{"127.0.0.1:2379"}
+	tests := []struct {
+		name string
+		cfg  store.Config
+		want string
+	}{
+		{"no endpoint", store.Config{}, "no endpoints are given"},
+		{"empty endpoint", store.Config{Endpoints: []string{""}}, `endpoint ""`},
+		{"no port", store.Config{Endpoints: []string{"http://etcd"}}, "host:port"},
+		{"port out of range", store.Config{Endpoints: []string{"etcd:65536"}}, "host:port"},
+		{"a path", store.Config{Endpoints: []string{"http://etcd:2379/v3"}}, "host:port"},
+		{"another scheme", store.Config{Endpoints: []string{"ftp://etcd:2379"}}, `endpoint "ftp://etcd:2379"`},
+		{"relative socket", store.Config{Endpoints: []string{"unix://etcd.sock"}}, "unix:///path"},
+		{"long socket", store.Config{Endpoints: []string{"unix:///" + strings.Repeat("x", 107)}}, "unix:///path"},
+		{"plain and TLS mixed", store.Config{Endpoints: []string{"http://a:1", "https://b:2"}}, "they must be alike"},
+		{"TLS files without TLS", store.Config{Endpoints: []string{"http://a:1"}, CACert: "x"}, "write https://"},
+		{"cacert missing", store.Config{Endpoints: ok, CACert: "/nowhere"}, "/nowhere"},
+		{"cacert holds none", store.Config{Endpoints: ok, CACert: file("hello")}, "holds no certificate"},
+		{"cert without key", store.Config{Endpoints: ok, Cert: "x"}, "cert and key go together"},
+		{"cert that is none", store.Config{Endpoints: ok, Cert: file("x"), Key: file("y")}, "cert "},
+		{"user without password", store.Config{Endpoints: ok, User: "u"}, "user and passwordFile go together"},
+		{"password missing", store.Config{Endpoints: ok, User: "u", PasswordFile: "/nowhere"}, "/nowhere"},
+		{"password empty", store.Config{Endpoints: ok, User: "u", PasswordFile: file("\n")}, "is empty"},
+		{"prefix", store.Config{Endpoints: ok, Prefix: "x//y"}, "prefix"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := store.Open(tt.cfg)
+			if err == nil {
+				_ = s.Close()
+				t.Fatal("no error")
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q, want it to say %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, says nothing
+	is(t, err, nil)
+	defer func() { _ = l.Close() }()
+	for name, tt := range map[string]struct{ endpoint, want string }{
+		"nothing listens":  {"unix:///nowhere/etcd.sock", "no such file or directory"},
+		"it is no etcd":    {l.Addr().String(), "no answer within"},
+		"no such host TLS": {"https://" + l.Addr().String(), "no answer within"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, store.Config{Endpoints: []string{tt.endpoint}, RequestTimeout: 300 * time.Millisecond})
+			start := time.Now()
+			_, err := s.Look(t.Context(), lookup("c1", "p1"))
+			is(t, err, store.ErrUnavailable)
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %s with a time-out of 300ms", took)
+			}
+			for _, want := range []string{tt.endpoint, tt.want, "attachment c1/net1"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q, want it to say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestCanceledCall(t *testing.T) {
+	s := openStore(t, store.Config{Endpoints: []string{"unix:///nowhere/etcd.sock"}})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("SIGTERM")
+	time.AfterFunc(50*time.Millisecond, func() { cancel(stop) })
+	_, err := s.Look(ctx, lookup("c1", "p1"))
+	is(t, err, stop)
+	if errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("%v is ErrUnavailable, want the caller's own reason only", err)
+	}
+}
+
+func TestAwayAndBack(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	s := openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), RequestTimeout: 500 * time.Millisecond})
+	_, err := s.Look(e.ctx, lookup("c1", "p1"))
+	is(t, err, nil)
+	e.cluster.Stop(0)
+	_, err = s.Attach(e.ctx, attachment("c1", "p1"), store.View{})
+	is(t, err, store.ErrUnavailable)
+	_, err = s.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, store.ErrUnavailable)
+	is(t, e.cluster.Restart(0), nil)
+	eventually(t, "look", func() string { _, err := s.Look(e.ctx, lookup("c1", "p1")); return errText(err) }, "")
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestOneOfThreeEndpointsIsEnough(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{Members: 3})
+	e.announce(node)
+	e.cluster.Stop(0)
+	s := openStore(t, store.Config{Endpoints: e.cluster.Endpoints()})
+	for range 5 { // whichever endpoint comes first
+		_, err := s.Look(e.ctx, lookup("c1", "p1"))
+		is(t, err, nil)
+	}
+	e.cluster.Stop(1)
+	short := openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), RequestTimeout: time.Second})
+	_, err := short.Look(e.ctx, lookup("c1", "p1"))
+	is(t, err, store.ErrUnavailable) // no quorum
+}
+
+func TestUserAndPassword(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	must := func(_ any, err error) {
+		t.Helper()
+		is(t, err, nil)
+	}
+	must(e.raw.UserAdd(e.ctx, "root", "rootpw"))
+	must(e.raw.UserGrantRole(e.ctx, "root", "root"))
+	must(e.raw.RoleAdd(e.ctx, "cni"))
+	root := e.store.Keys().Root()
+	must(e.raw.RoleGrantPermission(e.ctx, "cni", root, clientv3.GetPrefixRangeEnd(root), clientv3.PermissionType(clientv3.PermReadWrite)))
+	must(e.raw.UserAdd(e.ctx, "cni", "pa ss"))
+	must(e.raw.UserGrantRole(e.ctx, "cni", "cni"))
+	must(e.raw.AuthEnable(e.ctx))
+	open := func(password string) *store.Store {
+		p := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(p, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), User: "cni", PasswordFile: p})
+	}
+	s := open("pa ss\n")
+	seen, err := s.Look(e.ctx, lookup("c1", "p1"))
+	is(t, err, nil)
+	_, err = s.Attach(e.ctx, attachment("c1", "p1"), seen)
+	is(t, err, nil)
+	m := follow(e, s)
+	eventually(t, "follow", func() string { k, _, _ := strings.Cut(m.view(), "="); return k }, "host/c1/net1")
+
+	_, err = open("wrong").Look(e.ctx, lookup("c1", "p1"))
+	if err == nil || errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "log in as cni") || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong password: %v, want a lasting error that names the user and not the password", err)
+	}
+	_, err = e.store.Look(e.ctx, lookup("c1", "p1"))
+	if err == nil || errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("no user: %v, want a lasting error", err)
+	}
+	_, _, err = s.Subtree("/elsewhere/").List(e.ctx, "")
+	if err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("outside of the role: %v, want permission denied", err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	ca := newCA(t)
+	server, client := ca.issue(t, "server"), ca.issue(t, "client")
+	e := newEnvTLS(t, ca, server)
+	good := store.Config{Endpoints: e.Endpoints(), CACert: ca.file, Cert: client + ".pem", Key: client + ".key"}
+	_, err := openStore(t, good).Look(t.Context(), lookup("c1", "p1"))
+	is(t, err, nil)
+	for name, tt := range map[string]struct {
+		edit func(*store.Config)
+		want string
+	}{
+		"no client certificate": {func(c *store.Config) { c.Cert, c.Key = "", "" }, "no answer within"},
+		"another CA":            {func(c *store.Config) { c.CACert = newCA(t).file }, "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			cfg.RequestTimeout = time.Second
+			tt.edit(&cfg)
+			_, err := openStore(t, cfg).Look(t.Context(), lookup("c1", "p1"))
+			is(t, err, store.ErrUnavailable)
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q, want it to say %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func newEnvTLS(t *testing.T, ca *authority, server string) *etcdtest.Cluster {
+	t.Helper()
+	return etcdtest.Start(t, etcdtest.Options{CACert: ca.file, Cert: server + ".pem", Key: server + ".key", ClientAuth: true})
+}
+
+// authority signs certificates for a test.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newCA(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	is(t, err, nil)
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	is(t, err, nil)
+	cert, err := x509.ParseCertificate(der)
+	is(t, err, nil)
+	ca := &authority{cert: cert, key: key, file: filepath.Join(t.TempDir(), "ca.pem")}
+	writePEM(t, ca.file, "CERTIFICATE", der)
+	return ca
+}
+
+// issue writes <path>.pem and <path>.key and returns path.
+func (ca *authority) issue(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	is(t, err, nil)
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, &key.PublicKey, ca.key)
+	is(t, err, nil)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	is(t, err, nil)
+	path := filepath.Join(t.TempDir(), name)
+	writePEM(t, path+".pem", "CERTIFICATE", der)
+	writePEM(t, path+".key", "EC PRIVATE KEY", keyDER)
+	return path
+}
+
+func writePEM(t *testing.T, path, kind string, der []byte) {
+	t.Helper()
+	is(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600), nil)
+}
+
+func TestKeysUseThePrefix(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	s := openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), Prefix: "/lab/a"})
+	e.put("/lab/a/v1/networks/blue", `{"vrf":7}`)
+	e.put(e.store.Keys().Network("red"), `{"vrf":8}`)
+	got, _, err := s.Networks(e.ctx)
+	is(t, err, nil)
+	if len(got) != 1 || got[0].Name != "blue" || got[0].Value != (schema.Network{VRF: 7}) {
+		t.Errorf("networks %+v, want blue with VRF 7 only", got)
+	}
+}

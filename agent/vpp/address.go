@@ -20,7 +20,8 @@ func (v *VPP) putAddress(ctx context.Context, s *session, a model.Address) error
 		return err
 	}
 	err = s.address(ctx, i, a, true)
-	if !isRetval(err, api.ADDRESS_IN_USE) {
+	// The second is what VPP says for IPv6.
+	if !isRetval(err, api.ADDRESS_IN_USE, api.DUPLICATE_IF_ADDRESS) {
 		return err
 	}
 	there, lookErr := s.hasAddress(ctx, i, a)

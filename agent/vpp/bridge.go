@@ -17,8 +17,11 @@ func bridgeTag(id uint32) string { return fmt.Sprintf("%sbd/%d", model.TagPrefix
 
 // putBridgeDomain makes a bridge domain unless there is one of that id, ours or
 // somebody else's, which is used as it is.
-func (v *VPP) putBridgeDomain(ctx context.Context, s *session, b model.BridgeDomain, _ model.Object) error {
-	if _, there := v.index.bridge(b.DomainID); there {
+func (v *VPP) putBridgeDomain(ctx context.Context, s *session, b model.BridgeDomain, have model.Object) error {
+	if ours, there := v.index.bridge(b.DomainID); there {
+		if h, ok := have.(model.BridgeDomain); ok && ours && h.Changed {
+			return s.restoreBridge(ctx, b.DomainID)
+		}
 		return nil
 	}
 	_, err := ask[*l2.BridgeDomainAddDelV2Reply](ctx, s, &l2.BridgeDomainAddDelV2{
@@ -33,6 +36,26 @@ func (v *VPP) putBridgeDomain(ctx context.Context, s *session, b model.BridgeDom
 	}
 	v.index.setBridge(b.DomainID, true)
 	return nil
+}
+
+// asMade says whether a bridge domain of ours has the settings that we give it.
+func asMade(bd *l2.BridgeDomainDetails) bool {
+	return bd.Flood && bd.UuFlood && bd.Forward && bd.Learn && !bd.ArpTerm && !bd.ArpUfwd && bd.MacAge == 0
+}
+
+// restoreBridge gives a bridge domain of ours its settings back.
+func (s *session) restoreBridge(ctx context.Context, id uint32) error {
+	on := l2.BRIDGE_API_FLAG_LEARN | l2.BRIDGE_API_FLAG_FWD | l2.BRIDGE_API_FLAG_FLOOD | l2.BRIDGE_API_FLAG_UU_FLOOD
+	_, err := ask[*l2.BridgeFlagsReply](ctx, s, &l2.BridgeFlags{BdID: id, IsSet: true, Flags: on})
+	if err != nil {
+		return err
+	}
+	off := l2.BRIDGE_API_FLAG_ARP_TERM | l2.BRIDGE_API_FLAG_ARP_UFWD
+	if _, err = ask[*l2.BridgeFlagsReply](ctx, s, &l2.BridgeFlags{BdID: id, Flags: off}); err != nil {
+		return err
+	}
+	_, err = ask[*l2.BridgeDomainSetMacAgeReply](ctx, s, &l2.BridgeDomainSetMacAge{BdID: id})
+	return err
 }
 
 // deleteBridgeDomain removes a bridge domain of ours.

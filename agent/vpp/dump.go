@@ -50,7 +50,7 @@ func (v *VPP) structureObjects(w *view) []model.Object {
 	}
 	for id, bd := range w.snap.bridges {
 		if model.Ours(bd.BdTag) {
-			objects = append(objects, model.BridgeDomain{DomainID: id})
+			objects = append(objects, model.BridgeDomain{DomainID: id, Changed: !asMade(bd)})
 		}
 	}
 	listed := map[string]bool{}
@@ -62,7 +62,7 @@ func (v *VPP) structureObjects(w *view) []model.Object {
 	}
 	for _, i := range w.ours {
 		objects = append(objects, w.objects[i.tag])
-		if i.mtu != defaultMTU(i.id.Kind, w.objects[i.tag]) {
+		if i.mtu != defaultMTU(w.objects[i.tag]) {
 			objects = append(objects, model.MTU{Interface: i.id, Bytes: i.mtu})
 		}
 		if i.up {

@@ -250,11 +250,17 @@ func (v *VPP) setAdmin(ctx context.Context, s *session, i iface, up bool) error 
 	return nil
 }
 
-// defaultMTU is the L3 MTU in bytes that VPP gives a new interface: an Ethernet
-// one has 9000, a sub-interface 0 for its parent's.
-func defaultMTU(kind model.Kind, _ model.Object) uint32 {
-	if kind == model.KindSubInterface {
+// defaultMTU is the L3 MTU in bytes that VPP gives a new interface: 9000 to an
+// Ethernet one, none (0) to an ip-mode memif, and 0 to a sub-interface, which
+// then has its parent's.
+func defaultMTU(o model.Object) uint32 {
+	switch i := o.(type) {
+	case model.SubInterface:
 		return 0
+	case model.Memif:
+		if i.IPMode {
+			return 0
+		}
 	}
 	return 9000
 }
@@ -273,7 +279,7 @@ func (v *VPP) deleteMTU(ctx context.Context, s *session, m model.MTU) error {
 		return err
 	}
 	obj, _ := v.index.object(i.tag)
-	return v.setMTU(ctx, s, i, defaultMTU(i.id.Kind, obj))
+	return v.setMTU(ctx, s, i, defaultMTU(obj))
 }
 
 // setMTU sets the L3 MTU; those of single protocols stay 0, for none of their own.

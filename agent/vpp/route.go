@@ -2,6 +2,7 @@ package vpp
 
 import (
 	"context"
+	"net/netip"
 
 	"go.fd.io/govpp/api"
 	"go.fd.io/govpp/binapi/fib_types"
@@ -23,9 +24,15 @@ func (w *view) route(r ip.IPRouteV2) (model.Route, bool) {
 	}
 	for _, p := range r.Paths {
 		if i := w.byIndex[p.SwIfIndex]; i != nil {
-			return model.Route{
+			found := model.Route{
 				VRF: r.TableID, Prefix: fromPrefix(r.Prefix), Interface: i.id, NextHop: nextHop(p),
-			}, true
+				Shared: len(r.Paths) > 1,
+			}
+			// VPP turns a host route that is on the link into one by its own address.
+			if found.Prefix.IsSingleIP() && found.NextHop == found.Prefix.Addr() {
+				found.NextHop = netip.Addr{}
+			}
+			return found, true
 		}
 	}
 	return model.Route{}, false

@@ -27,12 +27,16 @@ func family(v6 bool) string {
 // BridgeDomain is a learning, flooding and forwarding bridge domain. Where
 // somebody else made a domain of that id, it is used as it is and never
 // deleted.
-type BridgeDomain struct{ DomainID uint32 }
+type BridgeDomain struct {
+	DomainID uint32
+	// Changed is true only for one of ours found with other settings.
+	Changed bool
+}
 
 // ID is the bd_id.
 func (b BridgeDomain) ID() ID                     { return BridgeDomainID(b.DomainID) }
 func (b BridgeDomain) Deps() []ID                 { return nil }
-func (b BridgeDomain) Compare(have Object) Change { return compare(b, have, Replace) }
+func (b BridgeDomain) Compare(have Object) Change { return compare(b, have, Update) }
 func (b BridgeDomain) FallsWith(ID) bool          { return false }
 
 // BridgeDomainID is the identity of a bridge domain.
@@ -134,6 +138,8 @@ type Route struct {
 	Interface ID
 	// NextHop is invalid for a prefix that is on the link.
 	NextHop netip.Addr
+	// Shared is true only for one found in VPP with more paths than this.
+	Shared bool
 }
 
 // ID is the table and the prefix.

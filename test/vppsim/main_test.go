@@ -34,6 +34,7 @@ type client struct {
 	t    *testing.T
 	conn *core.Connection
 	ch   api.Channel
+	done api.Watcher // of finished pings, from the first on
 }
 
 func dial(t *testing.T, sim *vppsim.Sim) *client {
@@ -57,6 +58,9 @@ func (c *client) close() {
 		return
 	}
 	c.ch.Close()
+	if c.done != nil {
+		c.done.Close()
+	}
 	c.conn.Disconnect()
 	c.conn = nil
 }

@@ -17,7 +17,7 @@ func fold(s uint32) uint16 {
 	for s > 0xffff {
 		s = s&0xffff + s>>16
 	}
-	return ^uint16(s) //nolint:gosec // folded to 16 bits
+	return ^uint16(s) // folded to 16 bits
 }
 
 // checksum of a header or message whose checksum field is zero; over one whose
@@ -26,7 +26,7 @@ func checksum(b []byte) uint16 { return fold(sum(b, 0)) }
 
 // checksum6 covers the pseudo header too (RFC 8200, 8.1).
 func checksum6(src, dst netip.Addr, payload []byte) uint16 {
-	s := sum(src.AsSlice(), uint32(len(payload))+protoICMP6) //nolint:gosec // a packet's length
+	s := sum(src.AsSlice(), uint32(len(payload))+protoICMP6) // a packet's length
 	return fold(sum(payload, sum(dst.AsSlice(), s)))
 }
 

@@ -77,7 +77,7 @@ func (p *Plane) ip4Forward(in *port, k tableKey, pkt []byte) {
 	if mtu := w.port.limit(); mtu > 0 && len(pkt) > mtu {
 		w.port.drop("MTU exceeded")
 		if be.Uint16(pkt[6:])&dontFrag != 0 {
-			p.icmp4Error(in, k, pkt, icmp4Unreachable, icmp4TooBig, uint32(mtu)) //nolint:gosec // an MTU
+			p.icmp4Error(in, k, pkt, icmp4Unreachable, icmp4TooBig, uint32(mtu)) // an MTU
 		}
 		return
 	}
@@ -134,7 +134,7 @@ func (p *Plane) dropUnresolved(in, out *port, reason string) {
 func newIP4(src, dst netip.Addr, proto byte, payload []byte) []byte {
 	pkt := make([]byte, ip4Header, ip4Header+len(payload))
 	pkt[0], pkt[8], pkt[9] = 0x45, localTTL, proto
-	be.PutUint16(pkt[2:], uint16(ip4Header+len(payload))) //nolint:gosec // ours are short
+	be.PutUint16(pkt[2:], uint16(ip4Header+len(payload))) // ours are short
 	copy(pkt[12:], src.AsSlice())
 	copy(pkt[16:], dst.AsSlice())
 	setChecksum4(pkt)

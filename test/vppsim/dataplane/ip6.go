@@ -111,7 +111,7 @@ func (p *Plane) ip6Forward(in *port, k tableKey, pkt []byte) {
 	}
 	if mtu := w.port.limit(); mtu > 0 && len(pkt) > mtu {
 		w.port.drop("MTU exceeded")
-		p.icmp6Error(in, k, pkt, icmp6TooBig, 0, uint32(mtu)) //nolint:gosec // an MTU
+		p.icmp6Error(in, k, pkt, icmp6TooBig, 0, uint32(mtu)) // an MTU
 		return
 	}
 	p.ipOutput(in, w, pkt)
@@ -131,7 +131,7 @@ func (p *Plane) ip6Reply(in *port, k tableKey, pkt []byte) {
 func newICMP6(src, dst netip.Addr, hops byte, msg []byte) []byte {
 	pkt := make([]byte, ip6Header, ip6Header+len(msg))
 	pkt[0], pkt[6], pkt[7] = 0x60, protoICMP6, hops
-	be.PutUint16(pkt[4:], uint16(len(msg))) //nolint:gosec // ours are short
+	be.PutUint16(pkt[4:], uint16(len(msg))) // ours are short
 	copy(pkt[8:], src.AsSlice())
 	copy(pkt[24:], dst.AsSlice())
 	be.PutUint16(msg[2:], 0)

@@ -11,38 +11,38 @@ import (
 )
 
 // build makes a packet with right lengths and checksums.
-func build(t testing.TB, ls ...gopacket.SerializableLayer) []byte {
-	t.Helper()
+func build(tb testing.TB, ls ...gopacket.SerializableLayer) []byte {
+	tb.Helper()
 	buf := gopacket.NewSerializeBuffer()
 	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	if err := gopacket.SerializeLayers(buf, opts, ls...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }
 
 // parse decodes a frame and checks the checksums in it by making it anew.
-func parse(t testing.TB, frame []byte) gopacket.Packet {
-	t.Helper()
+func parse(tb testing.TB, frame []byte) gopacket.Packet {
+	tb.Helper()
 	pkt := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 	if e := pkt.ErrorLayer(); e != nil {
-		t.Fatalf("malformed packet: %v", e.Error())
+		tb.Fatalf("malformed packet: %v", e.Error())
 	}
 	if _, mismatches := pkt.VerifyChecksums(); len(mismatches) > 0 {
-		t.Fatalf("wrong checksums: %v", mismatches)
+		tb.Fatalf("wrong checksums: %v", mismatches)
 	}
 	return pkt
 }
 
-func layer[L gopacket.Layer](t testing.TB, frame []byte) L {
-	t.Helper()
-	for _, l := range parse(t, frame).Layers() {
+func layer[L gopacket.Layer](tb testing.TB, frame []byte) L {
+	tb.Helper()
+	for _, l := range parse(tb, frame).Layers() {
 		if got, ok := l.(L); ok {
 			return got
 		}
 	}
 	var none L
-	t.Fatalf("no %T in % x", none, frame)
+	tb.Fatalf("no %T in % x", none, frame)
 	return none
 }
 
@@ -68,30 +68,30 @@ func ether(kind layers.EthernetType) *layers.Ethernet {
 }
 
 // udp4 is a packet from 10.0.1.2.
-func udp4(t testing.TB, dst string, ttl uint8, flags layers.IPv4Flag, size int) []byte {
-	t.Helper()
+func udp4(tb testing.TB, dst string, ttl uint8, flags layers.IPv4Flag, size int) []byte {
+	tb.Helper()
 	ip := &layers.IPv4{
 		Version: 4, TTL: ttl, Flags: flags, Protocol: layers.IPProtocolUDP,
 		SrcIP: net.ParseIP("10.0.1.2"), DstIP: net.ParseIP(dst),
 	}
 	u := &layers.UDP{SrcPort: 40000, DstPort: 40001}
 	if err := u.SetNetworkLayerForChecksum(ip); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return build(t, ether(layers.EthernetTypeIPv4), ip, u, gopacket.Payload(make([]byte, size)))
+	return build(tb, ether(layers.EthernetTypeIPv4), ip, u, gopacket.Payload(make([]byte, size)))
 }
 
-func udp6(t testing.TB, dst string, hops uint8, size int) []byte {
-	t.Helper()
+func udp6(tb testing.TB, dst string, hops uint8, size int) []byte {
+	tb.Helper()
 	ip := &layers.IPv6{
 		Version: 6, HopLimit: hops, NextHeader: layers.IPProtocolUDP,
 		SrcIP: net.ParseIP("fd01::2"), DstIP: net.ParseIP(dst),
 	}
 	u := &layers.UDP{SrcPort: 40000, DstPort: 40001}
 	if err := u.SetNetworkLayerForChecksum(ip); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return build(t, ether(layers.EthernetTypeIPv6), ip, u, gopacket.Payload(make([]byte, size)))
+	return build(tb, ether(layers.EthernetTypeIPv6), ip, u, gopacket.Payload(make([]byte, size)))
 }
 
 func TestForwardingDecrementsTTL(t *testing.T) {

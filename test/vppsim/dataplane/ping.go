@@ -34,11 +34,11 @@ func (p *Plane) Ping(ctx context.Context, dst netip.Addr, src uint32, repeat int
 		if ctx.Err() != nil {
 			break
 		}
-		if !p.sendEcho(dst, src, id, uint16(seq+1)) { //nolint:gosec // sequence numbers wrap
+		if !p.sendEcho(dst, src, id, uint16(seq+1)) { // sequence numbers wrap
 			continue
 		}
 		sent++
-		if w.wait(ctx, uint16(seq+1), interval) { //nolint:gosec // as above
+		if w.wait(ctx, uint16(seq+1), interval) { // as above
 			replies++
 		}
 	}
@@ -52,7 +52,7 @@ func (p *Plane) startPing(w *pinger) (id uint16, ok bool) {
 		return 0, false
 	}
 	for ok = true; ok; {
-		id = uint16(rand.Uint32()) //nolint:gosec // an identifier, not a secret
+		id = uint16(rand.Uint32()) // an identifier, not a secret
 		_, ok = p.pings[id]
 	}
 	p.pings[id] = w

@@ -10,11 +10,11 @@ import (
 )
 
 // socketPair is a control channel.
-func socketPair(t testing.TB) (a, b *net.UnixConn) {
-	t.Helper()
+func socketPair(tb testing.TB) (a, b *net.UnixConn) {
+	tb.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	conns := make([]*net.UnixConn, 2)
 	for n, fd := range fds {
@@ -22,9 +22,9 @@ func socketPair(t testing.TB) (a, b *net.UnixConn) {
 		c, err := net.FileConn(f)
 		_ = f.Close()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		conns[n] = c.(*net.UnixConn) //nolint:forcetypeassert // of a Unix socket
+		conns[n] = c.(*net.UnixConn)
 	}
 	return conns[0], conns[1]
 }

@@ -184,7 +184,7 @@ func (s *session) openQueue(r announcedRing) error {
 	}
 	q := &queue{ring: ring, regions: s.regions, master: true, eventFD: -1}
 	if r.flags&ringFlagS2M == 0 {
-		if err := unix.SetNonblock(r.fd, true); err != nil {
+		if err = unix.SetNonblock(r.fd, true); err != nil {
 			closeFD(r.fd)
 			return fmt.Errorf("interrupt fd: %w", err)
 		}

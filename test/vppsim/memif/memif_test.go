@@ -125,7 +125,7 @@ func TestPacketsCrossBothWays(t *testing.T) {
 // randomPacket has its number, its length and bytes that follow from both.
 func randomPacket(n uint32, size int) []byte {
 	pkt := make([]byte, size)
-	r := rand.New(rand.NewPCG(uint64(n), uint64(size))) //nolint:gosec // reproducible on purpose
+	r := rand.New(rand.NewPCG(uint64(n), uint64(size))) // reproducible on purpose
 	for i := range pkt {
 		pkt[i] = byte(r.Uint32())
 	}
@@ -144,7 +144,7 @@ func TestManyPacketsInOrderAndWhole(t *testing.T) {
 		from, to *end
 	}{{"slave to master", s, m}, {"master to slave", m, s}} {
 		wg.Add(2)
-		sizes := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // reproducible on purpose
+		sizes := rand.New(rand.NewPCG(1, 2)) // reproducible on purpose
 		want := make([]int, packets)
 		for n := range want {
 			want[n] = 4 + sizes.IntN(3000)

@@ -70,7 +70,7 @@ func (q *queue) put(pkt []byte) (bool, error) {
 		}
 		n := copy(buf, rest)
 		rest = rest[n:]
-		d.length, d.flags = uint32(n), 0 //nolint:gosec // at most a packet
+		d.length, d.flags = uint32(n), 0 // at most a packet
 		if len(rest) > 0 {
 			d.flags = descFlagNext
 		}

@@ -17,7 +17,7 @@ func mapRegion(fd int, size uint64) ([]byte, error) {
 		return nil, refuse("memory region is not sealed against shrinking")
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err = unix.Fstat(fd, &st); err != nil {
 		return nil, fmt.Errorf("fstat memory region: %w", err)
 	}
 	if size == 0 || st.Size < 0 || size > uint64(st.Size) || size > math.MaxInt {
@@ -68,7 +68,7 @@ type layout struct {
 
 func (l layout) ringBytes() uint64 { return ringHeader + descSize<<l.log2Size }
 
-func (l layout) rings() uint64 { return uint64(l.s2m + l.m2s) } //nolint:gosec // both are at most 255
+func (l layout) rings() uint64 { return uint64(l.s2m + l.m2s) } // both are at most 255
 
 func (l layout) size() uint64 {
 	return l.rings() * (l.ringBytes() + uint64(l.bufferSize)<<l.log2Size)
@@ -76,9 +76,9 @@ func (l layout) size() uint64 {
 
 // ringOffset is the place of the n-th ring, those from master counted behind
 // those to it.
-func (l layout) ringOffset(n int) uint64 { return uint64(n) * l.ringBytes() } //nolint:gosec // n < rings
+func (l layout) ringOffset(n int) uint64 { return uint64(n) * l.ringBytes() } // n < rings
 
 // bufferOffset is the place of the first buffer of the n-th ring.
 func (l layout) bufferOffset(n int) uint64 {
-	return l.rings()*l.ringBytes() + uint64(n)*uint64(l.bufferSize)<<l.log2Size //nolint:gosec // n < rings
+	return l.rings()*l.ringBytes() + uint64(n)*uint64(l.bufferSize)<<l.log2Size // n < rings
 }

@@ -38,15 +38,15 @@ func openRing(region []byte, offset uint32, log2Size uint8) (ring, error) {
 
 func (r *ring) word(offset int) *uint32 {
 	_ = r.mem[offset+3]
-	return (*uint32)(unsafe.Pointer(&r.mem[offset])) //nolint:gosec // aligned and inside: openRing and the line above
+	return (*uint32)(unsafe.Pointer(&r.mem[offset])) // aligned and inside: openRing and the line above
 }
 
 func (r *ring) cookie() uint32     { return atomic.LoadUint32(r.word(0)) }
 func (r *ring) setCookie(c uint32) { atomic.StoreUint32(r.word(0), c) }
 
-func (r *ring) flags() uint16 { return uint16(atomic.LoadUint32(r.word(4))) } //nolint:gosec // the lower half is meant
+func (r *ring) flags() uint16 { return uint16(atomic.LoadUint32(r.word(4))) } // the lower half is meant
 
-func (r *ring) head() uint16 { return uint16(atomic.LoadUint32(r.word(4)) >> 16) } //nolint:gosec // a 16-bit value
+func (r *ring) head() uint16 { return uint16(atomic.LoadUint32(r.word(4)) >> 16) } // a 16-bit value
 
 // setHead leaves the flags as they are, also when they change meanwhile.
 func (r *ring) setHead(head uint16) {
@@ -59,7 +59,7 @@ func (r *ring) setHead(head uint16) {
 	}
 }
 
-func (r *ring) tail() uint16     { return uint16(atomic.LoadUint32(r.word(64))) } //nolint:gosec // the lower half is meant
+func (r *ring) tail() uint16     { return uint16(atomic.LoadUint32(r.word(64))) } // the lower half is meant
 func (r *ring) setTail(t uint16) { atomic.StoreUint32(r.word(64), uint32(t)) }
 
 func (r *ring) descOffset(slot uint16) int {
@@ -70,8 +70,8 @@ func (r *ring) desc(slot uint16) desc {
 	o := r.descOffset(slot)
 	first := atomic.LoadUint32(r.word(o))
 	return desc{
-		flags:  uint16(first),       //nolint:gosec // the lower half is meant
-		region: uint16(first >> 16), //nolint:gosec // a 16-bit value
+		flags:  uint16(first),       // the lower half is meant
+		region: uint16(first >> 16), // a 16-bit value
 		length: atomic.LoadUint32(r.word(o + 4)),
 		offset: atomic.LoadUint32(r.word(o + 8)),
 	}

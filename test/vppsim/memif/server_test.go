@@ -36,12 +36,13 @@ func TestListen(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				st, err := os.Stat(tt.path)
+				var st os.FileInfo
+				st, err = os.Stat(tt.path)
 				if err != nil || st.Mode() != os.ModeSocket|0o775 {
 					t.Errorf("mode %v, %v", st.Mode(), err)
 				}
 				s.Close()
-				if _, err := os.Stat(tt.path); err != nil {
+				if _, err = os.Stat(tt.path); err != nil {
 					t.Errorf("the socket file is gone: %v", err)
 				}
 				return

@@ -117,7 +117,7 @@ func (s *session) introduce(h hello) error {
 	l := layout{
 		s2m:        min(int(h.maxS2MRing)+1, int(cfg.TxQueues)),
 		m2s:        min(int(h.maxM2SRing)+1, int(cfg.RxQueues)),
-		log2Size:   min(h.maxLog2RingSize, uint8(cfg.RingSize)), //nolint:gosec // at most 14
+		log2Size:   min(h.maxLog2RingSize, uint8(cfg.RingSize)), // at most 14
 		bufferSize: uint32(cfg.BufferSize),
 	}
 	fd, mem, err := makeRegion(fmt.Sprintf("memif %d region 0", cfg.ID), l.size())
@@ -161,7 +161,7 @@ func (s *session) tell(m message, fd int) error {
 
 func (s *session) openQueues(l layout) error {
 	for n := range l.s2m + l.m2s {
-		r, err := openRing(s.regions[0], uint32(l.ringOffset(n)), l.log2Size) //nolint:gosec // makeRegion checked the size
+		r, err := openRing(s.regions[0], uint32(l.ringOffset(n)), l.log2Size) // makeRegion checked the size
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func (s *session) openQueues(l layout) error {
 		}
 		q := &queue{
 			ring: r, regions: s.regions, eventFD: -1,
-			bufferSize: l.bufferSize, bufferOffset: uint32(l.bufferOffset(n)), //nolint:gosec // as above
+			bufferSize: l.bufferSize, bufferOffset: uint32(l.bufferOffset(n)), // as above
 		}
 		q.prepare(n < l.s2m)
 		if n < l.s2m {
@@ -189,13 +189,13 @@ func (s *session) openQueues(l layout) error {
 
 func (s *session) queueRings(l layout) {
 	for n := range l.s2m + l.m2s {
-		m := addRing{index: uint16(n), offset: uint32(l.ringOffset(n)), log2Size: l.log2Size} //nolint:gosec // as above
+		m := addRing{index: uint16(n), offset: uint32(l.ringOffset(n)), log2Size: l.log2Size} // as above
 		if n < l.s2m {
 			m.flags = ringFlagS2M
 			s.outbox = append(s.outbox, func() error { return s.tell(m.encode(), s.tx[n].eventFD) })
 			continue
 		}
-		m.index -= uint16(l.s2m) //nolint:gosec // at most 255
+		m.index -= uint16(l.s2m) // at most 255
 		s.outbox = append(s.outbox, func() error { return s.tellFile(m.encode(), s.rx[n-l.s2m]) })
 	}
 }
@@ -208,7 +208,7 @@ func (s *session) tellFile(m message, q *queue) error {
 		return fmt.Errorf("interrupt fd: %w", err)
 	}
 	var sent error
-	if err := raw.Control(func(fd uintptr) { sent = s.tell(m, int(fd)) }); err != nil { //nolint:gosec // a descriptor
+	if err := raw.Control(func(fd uintptr) { sent = s.tell(m, int(fd)) }); err != nil { // a descriptor
 		return fmt.Errorf("interrupt fd: %w", err)
 	}
 	return sent

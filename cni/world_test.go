@@ -138,7 +138,7 @@ func (w *world) startAs(name string, c runtimeCall, conf string) *process {
 	p.cmd.Stdin = strings.NewReader(conf)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + c.verb, "CNI_PATH=" + w.pluginDir() + ":" + programs.bin,
+		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=10", "CNI_COMMAND=" + c.verb, "CNI_PATH=" + w.pluginDir() + ":" + programs.bin,
 		"CNI_CONTAINERID=" + c.container, "CNI_IFNAME=" + c.ifname, "CNI_NETNS=" + c.netns, "CNI_ARGS=" + c.args,
 	}, w.env...)
 	if err := p.cmd.Start(); err != nil {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// proxy stands between the plugin and etcd, so that etcd can be slow, mute or
+// away for one test. It passes bytes, and knows no gRPC.
+type proxy struct {
+	listener net.Listener
+	target   string
+
+	mu      sync.Mutex
+	open    *sync.Cond
+	paused  bool
+	waiting int // connections with bytes that wait
+	conns   []net.Conn
+	wg      sync.WaitGroup
+}
+
+// newProxy puts a proxy before w's etcd.
+func newProxy(t *testing.T, w *world) *proxy {
+	t.Helper()
+	path := filepath.Join(w.dir, "p.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, target: strings.TrimPrefix(w.endpoint, "unix://")}
+	p.open = sync.NewCond(&p.mu)
+	p.wg.Go(p.accept)
+	w.endpoint = "unix://" + path
+	t.Cleanup(p.close)
+	return p
+}
+
+func (p *proxy) accept() {
+	for {
+		in, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("unix", p.target)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, in, out)
+		p.mu.Unlock()
+		p.wg.Go(func() { p.copy(out, in) })
+		p.wg.Go(func() { p.copy(in, out) })
+	}
+}
+
+func (p *proxy) copy(to, from net.Conn) {
+	defer func() {
+		_ = to.Close()
+		_ = from.Close()
+	}()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		for p.paused {
+			p.waiting++
+			p.open.Wait()
+			p.waiting--
+		}
+		p.mu.Unlock()
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// pause holds all bytes back.
+func (p *proxy) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = true
+}
+
+// held says whether somebody's bytes wait.
+func (p *proxy) held() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0
+}
+
+// resume lets all bytes go on that were held back.
+func (p *proxy) resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = false
+	p.open.Broadcast()
+}
+
+// drop cuts all connections, with the bytes that were held back.
+func (p *proxy) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+	p.paused = false
+	p.open.Broadcast()
+}
+
+func (p *proxy) close() {
+	_ = p.listener.Close()
+	p.drop()
+	p.wg.Wait()
+}

@@ -32,7 +32,7 @@ type session struct {
 	rx, tx    []*queue
 	receivers sync.WaitGroup
 
-	regionFile *os.File       // a slave's own region, until the end
+	regionFile *os.File       // a slave's own region, until told
 	outbox     []func() error // what a slave has still to tell
 
 	txMu  sync.Mutex // guards tx[0] and the memory against the end

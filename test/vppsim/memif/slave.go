@@ -130,6 +130,7 @@ func (s *session) introduce(h hello) error {
 		return err
 	}
 	s.outbox = append(s.outbox, func() error {
+		defer s.regionFile.Close() //nolint:errcheck // the mapping keeps the file
 		return s.tell(addRegion{size: l.size()}.encode(), fd)
 	})
 	s.queueRings(l)

@@ -84,4 +84,6 @@ func (a *app) nodeFlag(c *cobra.Command, node *string, usage string) {
 }
 
 // attachmentName is how commands name an attachment.
-func attachmentName(v store.AttachmentView) string { return string(v.Container) + "/" + string(v.IfName) }
+func attachmentName(v store.AttachmentView) string {
+	return string(v.Container) + "/" + string(v.IfName)
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -50,6 +51,9 @@ func (a *app) encode(form string, v any) error {
 func (a *app) table(header []string, rows [][]string) error {
 	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	for _, r := range append([][]string{header}, rows...) {
+		for i := range r {
+			r[i] = clean(r[i])
+		}
 		if _, err := fmt.Fprintln(w, strings.Join(r, "\t")); err != nil {
 			return err
 		}
@@ -67,9 +71,20 @@ func (a *app) none(what string) {
 func fields(w io.Writer, indent string, pairs ...string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
-			_, _ = fmt.Fprintf(w, "%s%-14s %s\n", indent, pairs[i]+":", pairs[i+1])
+			_, _ = fmt.Fprintf(w, "%s%-14s %s\n", indent, pairs[i]+":", clean(pairs[i+1]))
 		}
 	}
+}
+
+// clean makes one harmless line of s. A pod writes its own status: what it says
+// must not move the reader's cursor.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func join[T fmt.Stringer](items []T, sep string) string {

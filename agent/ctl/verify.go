@@ -189,7 +189,7 @@ func (a *app) printReport(r report) {
 		if d.Attachment != "" {
 			owner = " (attachment " + d.Attachment + ")"
 		}
-		a.line("%s %s%s", d.Op, d.Object, owner)
+		a.line("%s", clean(d.Op+" "+d.Object+owner))
 		a.diff("-", d.Want)
 		a.diff("+", d.Have)
 	}
@@ -202,7 +202,7 @@ func (a *app) printReport(r report) {
 		if json.Unmarshal(p, &s) != nil {
 			s = string(p)
 		}
-		a.line("  %s", s)
+		a.line("  %s", clean(s))
 	}
 }
 
@@ -212,6 +212,6 @@ func (a *app) diff(mark, text string) {
 		return
 	}
 	for l := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		a.line("  %s %s", mark, l)
+		a.line("  %s %s", mark, clean(l))
 	}
 }

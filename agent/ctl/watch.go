@@ -63,7 +63,7 @@ func (a *app) follow(parent context.Context, s *store.Store, prefix string, init
 		if e.Initial && !initial {
 			return
 		}
-		if _, err := fmt.Fprintln(a.out, eventLine(s.Keys(), e, time.Now())); err != nil {
+		if _, err := fmt.Fprintln(a.out, clean(eventLine(s.Keys(), e, time.Now()))); err != nil {
 			cancel(fmt.Errorf("%w: %w", errOutput, err))
 		}
 	})

@@ -139,7 +139,7 @@ type Daemon struct {
 	vppSeen, up bool
 	pid         uint32
 	due         dues
-	looked      time.Time // the last look at all interfaces
+	rested      time.Time // before it, interfaces are not read again
 
 	mu    sync.Mutex // guards what follows, for readers outside the loop
 	state State

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// refreshPause is the time between two reads of all interfaces after events.
-	// The events themselves move statuses at once; a read finds those that were
-	// dropped.
-	refreshPause = time.Second
+	// refreshDelay is from an event of interfaces to the read of all of them: one
+	// change makes several events, and an ADD among them is not kept waiting.
+	refreshDelay = 20 * time.Millisecond
+	// refreshShare bounds the part of the time in which VPP is busy with such
+	// reads to one in so many.
+	refreshShare = 20
 	refreshLimit = 10 * time.Second
-	// lookPause is the least time between two looks at all interfaces.
-	lookPause = 20 * time.Millisecond
 	// againPause is the time before something is tried again that concerns
 	// everything: a full pass, the list of statuses.
 	againPause = time.Second
@@ -32,13 +32,12 @@ type dues struct {
 	resync  time.Time
 	load    time.Time
 	refresh time.Time
-	look    time.Time
 	// grace is when the next attachment has been on its way for too long.
 	grace time.Time
 }
 
 func (d dues) all() []time.Time {
-	return []time.Time{d.audit, d.resync, d.load, d.refresh, d.look, d.grace}
+	return []time.Time{d.audit, d.resync, d.load, d.refresh, d.grace}
 }
 
 func past(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
@@ -175,19 +174,12 @@ func (d *Daemon) vppEvent(ev vpp.Event) {
 		d.vppDown(ev.Err)
 	case vpp.EventInterfacesChanged:
 		if d.due.refresh.IsZero() {
-			d.due.refresh = now.Add(refreshPause)
-		}
-		if d.due.look.IsZero() {
-			d.due.look = later(now, d.looked.Add(lookPause))
+			d.due.refresh = now.Add(refreshDelay)
+			if d.due.refresh.Before(d.rested) {
+				d.due.refresh = d.rested
+			}
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (d *Daemon) vppUp(ev vpp.Event, now time.Time) {
@@ -218,7 +210,6 @@ func (d *Daemon) vppDown(err error) {
 // lookAtInterfaces moves the statuses with the interfaces. One that is gone, or
 // down, without us having done it asks for a full pass.
 func (d *Daemon) lookAtInterfaces(now time.Time) {
-	d.due.look, d.looked = time.Time{}, now
 	for _, r := range d.records {
 		if r.broken != nil || r.result.State != reconcile.Ready || r.plan.Interface == "" {
 			continue
@@ -240,9 +231,6 @@ func (d *Daemon) work(ctx context.Context) {
 	if past(d.due.refresh, now) {
 		d.refresh(ctx, now)
 	}
-	if past(d.due.look, now) {
-		d.lookAtInterfaces(now)
-	}
 	if past(d.due.audit, now) {
 		d.due.audit = now.Add(d.cfg.Audit)
 		d.resyncAt(now)
@@ -263,7 +251,7 @@ func (d *Daemon) resyncAt(t time.Time) {
 	}
 }
 
-// refresh reads all interfaces.
+// refresh reads all interfaces: what events tell is a hint only.
 func (d *Daemon) refresh(ctx context.Context, now time.Time) {
 	d.due.refresh = time.Time{}
 	if !d.cfg.VPP.Info().Connected {
@@ -276,7 +264,9 @@ func (d *Daemon) refresh(ctx context.Context, now time.Time) {
 		d.due.refresh = now.Add(againPause)
 		return
 	}
-	d.lookAtInterfaces(now)
+	end := time.Now()
+	d.rested = end.Add(refreshShare * end.Sub(now))
+	d.lookAtInterfaces(end)
 }
 
 func (d *Daemon) sync(ctx context.Context) {

@@ -12,44 +12,38 @@ import (
 )
 
 // routed gives the interface the network's gateways and the routes to the pod.
+// VPP finds the pod's addresses on the link by itself (ARP, neighbour discovery):
+// a route without next hop becomes an attached one for the pod's address.
 func (p *Plan) routed(iface model.ID, h schema.HostInterface) {
-	families := families(slices.Concat(h.Gateways, h.PodAddresses))
-	p.tables(iface, h.VRF, families)
+	p.tables(iface, h.VRF)
 	if len(h.Gateways) > 0 {
-		lender := p.gateway(h, families)
-		p.add(model.Unnumbered{Interface: iface, Lender: lender})
+		p.add(model.Unnumbered{Interface: iface, Lender: p.gateway(h)})
 	}
 	for _, a := range h.PodAddresses {
-		p.add(model.Route{VRF: h.VRF, Prefix: host(a), Interface: iface, NextHop: nextHop(h, a)})
+		p.add(model.Route{VRF: h.VRF, Prefix: host(a), Interface: iface})
 	}
 }
 
-// nextHop is the pod's own address where frames need a neighbour, and none on a
-// link that carries bare IP.
-func nextHop(h schema.HostInterface, a netip.Addr) netip.Addr {
-	if h.Memif != nil && h.Memif.Mode == schema.MemifIP {
-		return netip.Addr{}
-	}
-	return a
-}
-
-// tables puts an interface into the network's VRF.
-func (p *Plan) tables(iface model.ID, vrf uint32, families []bool) {
+// tables puts an interface into the network's VRF, for both families whichever
+// is used: VPP lends addresses only between interfaces that have both tables in
+// common (retval -74 else).
+func (p *Plan) tables(iface model.ID, vrf uint32) {
 	if vrf == 0 {
 		return
 	}
-	for _, v6 := range families {
+	for _, v6 := range []bool{false, true} {
 		p.add(model.Table{VRF: vrf, V6: v6}, model.InterfaceTable{Interface: iface, VRF: vrf, V6: v6})
 	}
 }
 
-// gateway is the loopback with the gateways' addresses. All attachments with the
-// same gateways in the same VRF share it.
-func (p *Plan) gateway(h schema.HostInterface, families []bool) model.ID {
+// gateway is the loopback with the gateways' addresses, which all attachments
+// with the same gateways in the same VRF share. The addresses are host prefixes:
+// a pod that is not there has no route, and nobody asks for it on the loopback.
+func (p *Plan) gateway(h schema.HostInterface) model.ID {
 	l := model.Loopback{Tag: gatewayTag(h.VRF, h.Gateways)}
 	l.MAC = model.MAC(schema.DeriveMAC(string(l.Tag)))
 	p.add(l)
-	p.tables(l.ID(), h.VRF, families)
+	p.tables(l.ID(), h.VRF)
 	for _, g := range sortedAddrs(h.Gateways) {
 		p.add(model.Address{Interface: l.ID(), Prefix: host(g), VRF: h.VRF})
 	}
@@ -66,17 +60,6 @@ func gatewayTag(vrf uint32, gateways []netip.Addr) model.Tag {
 func sortedAddrs(addrs []netip.Addr) []netip.Addr {
 	out := slices.SortedFunc(slices.Values(addrs), netip.Addr.Compare)
 	return slices.Compact(out)
-}
-
-// families says which of IPv4 (false) and IPv6 (true) addrs have.
-func families(addrs []netip.Addr) []bool {
-	var out []bool
-	for _, v6 := range []bool{false, true} {
-		if slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Is6() == v6 }) {
-			out = append(out, v6)
-		}
-	}
-	return out
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

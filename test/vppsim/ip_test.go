@@ -18,7 +18,7 @@ import (
 	"go.fd.io/govpp/binapi/memif"
 )
 
-func address(t *testing.T, s string) ip_types.Address {
+func address(t testing.TB, s string) ip_types.Address {
 	t.Helper()
 	a, err := ip_types.ParseAddress(s)
 	if err != nil {
@@ -27,7 +27,7 @@ func address(t *testing.T, s string) ip_types.Address {
 	return a
 }
 
-func withPrefix(t *testing.T, s string) ip_types.AddressWithPrefix {
+func withPrefix(t testing.TB, s string) ip_types.AddressWithPrefix {
 	t.Helper()
 	p := netip.MustParsePrefix(s)
 	return ip_types.AddressWithPrefix{Address: address(t, p.Addr().String()), Len: uint8(p.Bits())}

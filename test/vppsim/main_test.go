@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a simulated VPP for one test.
-func start(t *testing.T) *vppsim.Sim {
+func start(t testing.TB) *vppsim.Sim {
 	t.Helper()
 	sim, err := vppsim.Start(vppsim.Config{APISocket: filepath.Join(t.TempDir(), "api.sock")})
 	if err != nil {
@@ -31,13 +31,13 @@ func start(t *testing.T) *vppsim.Sim {
 
 // client is a GoVPP connection with a deadline on every call.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	conn *core.Connection
 	ch   api.Channel
 	done api.Watcher // of finished pings, from the first on
 }
 
-func dial(t *testing.T, sim *vppsim.Sim) *client {
+func dial(t testing.TB, sim *vppsim.Sim) *client {
 	t.Helper()
 	conn, err := govpp.Connect(sim.APISocket())
 	if err != nil {
@@ -126,7 +126,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 // replyTo makes an empty reply for a request.
-func replyTo(t *testing.T, req api.Message) api.Message {
+func replyTo(t testing.TB, req api.Message) api.Message {
 	t.Helper()
 	want := req.GetMessageName() + "_reply"
 	for _, messages := range api.GetRegisteredMessages() {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.fd.io/govpp/api"
 	interfaces_api "go.fd.io/govpp/binapi/interface"
@@ -230,6 +231,7 @@ func TestPuntInjectKills(t *testing.T) {
 	sim := start(t)
 	c := dial(t, sim)
 	c.socket(1, filepath.Join(t.TempDir(), "s"))
+	c.ch.SetReplyTimeout(300 * time.Millisecond)
 	err := c.ch.SendRequest(&memif.MemifCreateV2{SocketID: 1, Mode: memif.MEMIF_MODE_API_PUNT_INJECT}).
 		ReceiveReply(&memif.MemifCreateV2Reply{})
 	if err == nil {

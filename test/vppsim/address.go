@@ -253,7 +253,7 @@ func (v *vpp) ipAddressDump(q *ip.IPAddressDump, send func(govpp.Message)) {
 		if p.Addr().Is6() == q.IsIPv6 {
 			send(&ip.IPAddressDetails{SwIfIndex: q.SwIfIndex, Prefix: ip_types.AddressWithPrefix{
 				Address: toAddress(p.Addr()),
-				Len:     uint8(p.Bits()), //nolint:gosec // 0 to 128
+				Len:     uint8(p.Bits()), // 0 to 128
 			}})
 		}
 	}

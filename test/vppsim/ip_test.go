@@ -18,19 +18,19 @@ import (
 	"go.fd.io/govpp/binapi/memif"
 )
 
-func address(t testing.TB, s string) ip_types.Address {
-	t.Helper()
+func address(tb testing.TB, s string) ip_types.Address {
+	tb.Helper()
 	a, err := ip_types.ParseAddress(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
 
-func withPrefix(t testing.TB, s string) ip_types.AddressWithPrefix {
-	t.Helper()
+func withPrefix(tb testing.TB, s string) ip_types.AddressWithPrefix {
+	tb.Helper()
 	p := netip.MustParsePrefix(s)
-	return ip_types.AddressWithPrefix{Address: address(t, p.Addr().String()), Len: uint8(p.Bits())}
+	return ip_types.AddressWithPrefix{Address: address(tb, p.Addr().String()), Len: uint8(p.Bits())}
 }
 
 func addrStep(t *testing.T, what string, i interface_types.InterfaceIndex, add bool, p string, want int32) step {
@@ -167,6 +167,16 @@ func TestRoutesOfAddresses(t *testing.T) {
 		"10.1.0.0/31 src 4 {2 normal 0.0.0.0}",
 		"10.1.0.0/32 src 4 {2 local 10.1.0.0}",
 		"10.1.0.1/32 src 4 {2 normal 10.1.0.1}")...))
+	c.run([]step{addrStep(t, "IPv6", 1, true, "2001:db8::1/64", 0)})
+	want6 := []string{
+		"2001:db8::/64 src 4 {1 normal ::}", // IPv6 networks are told without host bits
+		"2001:db8::1/128 src 4 {1 local 2001:db8::1}",
+		"::/0 src 20 {-1 drop ::}",
+		"fe80::/10 src 1 {-1 normal ::}",
+	}
+	if got := c.routes(0, true); !slices.Equal(got, want6) {
+		t.Errorf("IPv6 routes %q, want %q", got, want6)
+	}
 	c.must(&memif.MemifDelete{SwIfIndex: 2}, &memif.MemifDeleteReply{})
 	check("interface gone", with(connected...))
 	c.admin(1, false)
@@ -242,6 +252,10 @@ func TestTables(t *testing.T) {
 	})
 	if got, want := names(), []string{"ipv4-VRF:0", "ipv4-VRF:10", "ipv6-VRF:0"}; !slices.Equal(got, want) {
 		t.Errorf("tables %v, want %v", got, want)
+	}
+	c.admin(1, true)
+	if got, want := c.routes(10, false), "10.0.0.1/24 src 4 {1 normal 0.0.0.0}"; !slices.Contains(got, want) {
+		t.Errorf("table 10 lacks %q: %v", want, got)
 	}
 	c.must(&memif.MemifDelete{SwIfIndex: 1}, &memif.MemifDeleteReply{})
 	if got, want := names(), []string{"ipv4-VRF:0", "ipv6-VRF:0"}; !slices.Equal(got, want) {

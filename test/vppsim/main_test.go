@@ -19,13 +19,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a simulated VPP for one test.
-func start(t testing.TB) *vppsim.Sim {
-	t.Helper()
-	sim, err := vppsim.Start(vppsim.Config{APISocket: filepath.Join(t.TempDir(), "api.sock")})
+func start(tb testing.TB) *vppsim.Sim {
+	tb.Helper()
+	sim, err := vppsim.Start(vppsim.Config{APISocket: filepath.Join(tb.TempDir(), "api.sock")})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(sim.Close)
+	tb.Cleanup(sim.Close)
 	return sim
 }
 
@@ -37,19 +37,19 @@ type client struct {
 	done api.Watcher // of finished pings, from the first on
 }
 
-func dial(t testing.TB, sim *vppsim.Sim) *client {
-	t.Helper()
+func dial(tb testing.TB, sim *vppsim.Sim) *client {
+	tb.Helper()
 	conn, err := govpp.Connect(sim.APISocket())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ch, err := conn.NewAPIChannel()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ch.SetReplyTimeout(5 * time.Second)
-	c := &client{t: t, conn: conn, ch: ch}
-	t.Cleanup(c.close)
+	c := &client{t: tb, conn: conn, ch: ch}
+	tb.Cleanup(c.close)
 	return c
 }
 
@@ -126,8 +126,8 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 // replyTo makes an empty reply for a request.
-func replyTo(t testing.TB, req api.Message) api.Message {
-	t.Helper()
+func replyTo(tb testing.TB, req api.Message) api.Message {
+	tb.Helper()
 	want := req.GetMessageName() + "_reply"
 	for _, messages := range api.GetRegisteredMessages() {
 		for _, m := range messages {
@@ -137,6 +137,6 @@ func replyTo(t testing.TB, req api.Message) api.Message {
 			}
 		}
 	}
-	t.Fatalf("no message %s", want)
+	tb.Fatalf("no message %s", want)
 	return nil
 }

@@ -63,7 +63,7 @@ func (v *vpp) ipNeighborAddDel(q *ip_neighbor.IPNeighborAddDel, r *ip_neighbor.I
 	v.plane.SetNeighbor(i.index, addr, n.mac)
 	if i.sup.mac != nil && !n.noFIB {
 		// The index of the adjacency; an IP-only interface has none a neighbour.
-		r.StatsIndex = uint32(len(v.neighbors[i.index])) //nolint:gosec // far below 2^32
+		r.StatsIndex = uint32(len(v.neighbors[i.index])) // far below 2^32
 	}
 	return ok
 }

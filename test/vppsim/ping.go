@@ -41,8 +41,8 @@ func (v *vpp) wantPingFinishedEvents(c *api.Client, q *ping.WantPingFinishedEven
 		sent, replies := v.plane.Ping(ctx, dst, dataplane.NoInterface, repeat, interval)
 		v.later(func() {
 			c.Send(&ping.PingFinishedEvent{
-				RequestCount: uint32(sent),    //nolint:gosec // at most repeat
-				ReplyCount:   uint32(replies), //nolint:gosec // at most repeat
+				RequestCount: uint32(sent),    // at most repeat
+				ReplyCount:   uint32(replies), // at most repeat
 			}, 0)
 		})
 	}()

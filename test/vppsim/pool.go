@@ -17,7 +17,7 @@ func (p *pool[T]) put(build func(index uint32) *T) *T {
 		p.elements[i] = build(i)
 		return p.elements[i]
 	}
-	i := uint32(len(p.elements)) //nolint:gosec // far below 2^32
+	i := uint32(len(p.elements)) // far below 2^32
 	p.elements = append(p.elements, nil)
 	p.elements[i] = build(i)
 	return p.elements[i]
@@ -57,7 +57,7 @@ func (p *pool[T]) all() iter.Seq[*T] {
 func draw(seed *uint32, mask uint32, taken func(uint32) bool) uint32 {
 	*seed = 1664525**seed + 1013904223
 	for n := int64(0); ; n++ {
-		*seed += uint32((2*(n%2) - 1) * n) //nolint:gosec // wraps around, as in VPP
+		*seed += uint32((2*(n%2) - 1) * n) // wraps around, as in VPP
 		*seed &= mask
 		if !taken(*seed) {
 			return *seed

@@ -140,12 +140,12 @@ func (e *fibEntry) route(source fibSource) ip.IPRouteV2 {
 		Src:        uint8(source),
 		Prefix: ip_types.Prefix{
 			Address: toAddress(e.prefix.Addr()),
-			Len:     uint8(e.prefix.Bits()), //nolint:gosec // 0 to 128
+			Len:     uint8(e.prefix.Bits()), // 0 to 128
 		},
 	}
 	for _, p := range e.sources[source] {
 		r.Paths = append(r.Paths, p.FibPath)
 	}
-	r.NPaths = uint8(len(r.Paths)) //nolint:gosec // the API carries at most 255
+	r.NPaths = uint8(len(r.Paths)) // the API carries at most 255
 	return r
 }

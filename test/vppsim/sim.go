@@ -109,7 +109,7 @@ func (s *Sim) Restart() error {
 	defer s.mu.Unlock()
 	s.vpp.crash("restarted")
 	s.vpp.wait()
-	s.faults.Resume()
+	s.Resume()
 	return s.boot(0)
 }
 

@@ -129,7 +129,7 @@ func listenVhost(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("vhost-user socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(cut, 0o755); err != nil { //nolint:gosec // VPP's own mode
+	if err := os.Chmod(cut, 0o755); err != nil { // VPP's own mode
 		return nil, errors.Join(fmt.Errorf("vhost-user socket %s: %w", path, err), l.Close())
 	}
 	return l, nil

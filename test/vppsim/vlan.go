@@ -75,7 +75,7 @@ func (v *vpp) createVlanSubif(q *interfaces_api.CreateVlanSubif, r *interfaces_a
 	index, rv := v.newSubInterface(i.sup, govpp.INVALID_REGISTRATION, subInterface{
 		id:    q.VlanID,
 		flags: interface_types.SUB_IF_API_FLAG_ONE_TAG | interface_types.SUB_IF_API_FLAG_EXACT_MATCH,
-		outer: uint16(q.VlanID), //nolint:gosec // checked above
+		outer: uint16(q.VlanID), // checked above
 	})
 	r.SwIfIndex = index
 	return rv

@@ -69,7 +69,7 @@ func (c *Client) Reply(msg govpp.Message, context uint32, retval int32) {
 		return
 	}
 	if len(data) >= 10 {
-		putUint32(data[6:], uint32(retval)) //nolint:gosec // two's complement on the wire
+		putUint32(data[6:], uint32(retval)) // two's complement on the wire
 	}
 	c.outbox.put(data)
 }

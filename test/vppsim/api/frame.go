@@ -55,7 +55,7 @@ func (o *outbox) put(msg []byte) {
 		return
 	}
 	var header [frameHeader]byte
-	putUint32(header[lengthAt:], uint32(len(msg))) //nolint:gosec // messages are made here and small
+	putUint32(header[lengthAt:], uint32(len(msg))) // messages are made here and small
 	o.buf = append(append(o.buf, header[:]...), msg...)
 	o.ready.Signal()
 }

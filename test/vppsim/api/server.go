@@ -64,7 +64,7 @@ func Listen(path string, table *Table, handler Handler, log logrus.FieldLogger) 
 		return nil, fmt.Errorf("API socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o775); err != nil { //nolint:gosec // VPP's own mode for its sockets
+	if err := os.Chmod(path, 0o775); err != nil { // VPP's own mode for its sockets
 		return nil, errors.Join(fmt.Errorf("API socket %s: %w", path, err), l.Close())
 	}
 	s := &Server{

@@ -43,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if opts.version {
-		_, err := fmt.Fprintln(stdout, "vppsim, a simulated VPP", vppsim.Version)
+		_, err = fmt.Fprintln(stdout, "vppsim, a simulated VPP", vppsim.Version)
 		return err
 	}
 	log := logrus.New()
@@ -57,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	sim, err := vppsim.Start(vppsim.Config{
 		APISocket:  opts.apiSocket,
 		RuntimeDir: opts.runtimeDir,
-		PID:        uint32(os.Getpid()), //nolint:gosec // a process id is positive
+		PID:        uint32(os.Getpid()), // a process id is positive
 		Logger:     log,
 	})
 	if err != nil {

@@ -38,16 +38,36 @@ func TestOptions(t *testing.T) {
 		want    options
 		wantErr bool
 	}{
-		{"flags", "", []string{"--api-socket", "/r/a", "--runtime-dir", "/r", "--fault-socket", "/r/f"},
-			options{apiSocket: "/r/a", runtimeDir: "/r", faultSocket: "/r/f"}, false},
-		{"start-up file", "unix {\n runtime-dir /run/x # ours\n cli-listen /run/x/cli.sock nodaemon\n}\nsocksvr { socket-name /run/x/api.sock }\nplugins { plugin default { disable } }",
-			[]string{"-c", startup}, options{apiSocket: "/run/x/api.sock", runtimeDir: "/run/x"}, false},
-		{"on one line", "unix{nodaemon runtime-dir /r}socksvr{socket-name /r/s}",
-			[]string{"-c", startup}, options{apiSocket: "/r/s", runtimeDir: "/r"}, false},
-		{"default socket", "unix { runtime-dir /r }\nsocksvr { default }",
-			[]string{"-c", startup}, options{apiSocket: "/r/api.sock", runtimeDir: "/r"}, false},
-		{"flag before file", "socksvr { socket-name /r/s }",
-			[]string{"-c", startup, "--api-socket", "/other"}, options{apiSocket: "/other"}, false},
+		{
+			"flags", "",
+			[]string{"--api-socket", "/r/a", "--runtime-dir", "/r", "--fault-socket", "/r/f"},
+			options{apiSocket: "/r/a", runtimeDir: "/r", faultSocket: "/r/f"},
+			false,
+		},
+		{
+			"start-up file", "unix {\n runtime-dir /run/x # ours\n cli-listen /run/x/cli.sock nodaemon\n}\nsocksvr { socket-name /run/x/api.sock }\nplugins { plugin default { disable } }",
+			[]string{"-c", startup},
+			options{apiSocket: "/run/x/api.sock", runtimeDir: "/run/x"},
+			false,
+		},
+		{
+			"on one line", "unix{nodaemon runtime-dir /r}socksvr{socket-name /r/s}",
+			[]string{"-c", startup},
+			options{apiSocket: "/r/s", runtimeDir: "/r"},
+			false,
+		},
+		{
+			"default socket", "unix { runtime-dir /r }\nsocksvr { default }",
+			[]string{"-c", startup},
+			options{apiSocket: "/r/api.sock", runtimeDir: "/r"},
+			false,
+		},
+		{
+			"flag before file", "socksvr { socket-name /r/s }",
+			[]string{"-c", startup, "--api-socket", "/other"},
+			options{apiSocket: "/other"},
+			false,
+		},
 		{"version", "", []string{"--version"}, options{version: true}, false},
 		{"no socket", "", nil, options{}, true},
 		{"no socket in the file", "unix { nodaemon }", []string{"-c", startup}, options{}, true},

@@ -54,7 +54,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 // it understands "socksvr { default }" as api.sock in the runtime-dir. All other
 // sections are for a real VPP: a CLI socket that is named there is not served.
 func (o *options) readStartup(path string) error {
-	text, err := os.ReadFile(path) //nolint:gosec // the file that the user names
+	text, err := os.ReadFile(path) // the file that the user names
 	if err != nil {
 		return fmt.Errorf("start-up file: %w", err)
 	}

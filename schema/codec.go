@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,9 @@ func Decode[V Value](data []byte) (V, error) {
 		var zero V
 		return zero, fmt.Errorf("decode %T: %w", v, decodeError(err))
 	}
+	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
+		return v, fmt.Errorf("decode %T: the value is null", v)
+	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		var zero V
 		return zero, fmt.Errorf("decode %T: text after the value", v)
@@ -61,7 +65,10 @@ func Decode[V Value](data []byte) (V, error) {
 // decodeError makes encoding/json's untyped unknown-field error a type.
 func decodeError(err error) error {
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return &UnknownFieldError{Field: strings.Trim(name, `"`)}
+		if field, uerr := strconv.Unquote(name); uerr == nil {
+			name = field
+		}
+		return &UnknownFieldError{Field: name}
 	}
 	if errors.Is(err, io.EOF) {
 		return errors.New("the value is empty")

@@ -1,6 +1,10 @@
 package schema
 
-import "net/netip"
+import (
+	"fmt"
+	"io"
+	"net/netip"
+)
 
 // IfType is the kind of interface that joins pod and host.
 type IfType string
@@ -60,6 +64,10 @@ func (Secret) String() string { return "[redacted]" }
 
 // GoString hides the secret.
 func (Secret) GoString() string { return "[redacted]" }
+
+// Format hides the secret from every verb; fmt prints the bytes of a verb that
+// is wrong for a string.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MemifEnd is one end of a memif.
 type MemifEnd struct {
@@ -150,7 +158,39 @@ type PodInterface struct {
 	// pod end, 1 to 4094: addresses and routes stand on a tagged sub-interface.
 	// 0: on the interface itself. A pod end in a bridge says it in Bridge.
 	VLAN uint16 `json:"vlan,omitempty"`
-	// Addresses with the length of their subnet.
+	// Routed says that the host end is a routed one: the gateways are the only
+	// neighbours on the link, even where Addresses have a subnet's length.
+	Routed bool `json:"routed,omitempty"`
+	// Addresses, Gateways, Routes and DNS are IPAM's answer. VPP in the pod gets
+	// the addresses and routes where NetType is interface; elsewhere they are for
+	// the application.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Gateways  []netip.Addr   `json:"gateways,omitempty"`
 	Routes    []Route        `json:"routes,omitempty"`
+	DNS       *DNS           `json:"dns,omitempty"`
+}
+
+// DNS is how the pod resolves names, as in a CNI result. No program of ours
+// uses it.
+type DNS struct {
+	Nameservers []string `json:"nameservers,omitempty"`
+	Domain      string   `json:"domain,omitempty"`
+	Search      []string `json:"search,omitempty"`
+	Options     []string `json:"options,omitempty"`
+}
+
+// GatewayOf is the gateway of one of the addresses: one in its subnet, else the
+// first of its family; invalid where IPAM gave none.
+func (p PodInterface) GatewayOf(addr netip.Prefix) netip.Addr {
+	var family netip.Addr
+	for _, gw := range p.Gateways {
+		switch {
+		case gw.Is4() != addr.Addr().Is4():
+		case addr.Contains(gw):
+			return gw
+		case !family.IsValid():
+			family = gw
+		}
+	}
+	return family
 }

@@ -226,6 +226,9 @@ func parseDomain(key, s string) (Ref, error) {
 	if err != nil || strconv.FormatUint(id, 10) != s {
 		return Ref{}, keyError(key, "a bridge-domain id is a decimal number")
 	}
+	if id < 1 || id > uint64(MaxDomain) {
+		return Ref{}, keyError(key, fmt.Sprintf("a bridge-domain id is 1 to %d", MaxDomain))
+	}
 	return Ref{Kind: KeyBridgeDomain, DomainID: uint32(id)}, nil
 }
 

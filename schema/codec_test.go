@@ -1,0 +1,128 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+)
+
+func TestDecodeRefuses(t *testing.T) {
+	tests := []struct{ name, data, want string }{
+		{"nothing", "", "the value is empty"},
+		{"white space", " \n", "the value is empty"},
+		{"half of it", `{"vrf":`, "unexpected EOF"},
+		{"another type", `{"vrf":"ten"}`, "cannot unmarshal string"},
+		{"a negative number", `{"vrf":-1}`, "cannot unmarshal number"},
+		{"a large number", `{"vrf":4294967296}`, "cannot unmarshal number"},
+		{"an array", `[]`, "cannot unmarshal array"},
+		{"null", `null`, "the value is null"},
+		{"two values", `{} {}`, "text after the value"},
+		{"text after it", `{}x`, "text after the value"},
+		{"too long", `{"vrf":1` + strings.Repeat(" ", schema.MaxValue) + `}`, "at most 65536"},
+		{"deep", strings.Repeat("[", 10000), "decode schema.Network"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v, err := schema.Decode[schema.Network]([]byte(tt.data))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want it to say %q", err, tt.want)
+			}
+			if v != (schema.Network{}) {
+				t.Errorf("value %+v beside an error, want none", v)
+			}
+		})
+	}
+}
+
+func TestUnknownFieldIsNamed(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"future":1}`:                     "future",
+		`{"memif":{"role":"x","rings":2}}`: "rings",
+		`{"a\"b":1}`:                       `a"b`,
+	} {
+		_, err := schema.Decode[schema.HostInterface]([]byte(data))
+		var unknown *schema.UnknownFieldError
+		if !errors.As(err, &unknown) || unknown.Field != want {
+			t.Errorf("%s: error %v, want field %s named", data, err, want)
+		}
+	}
+}
+
+// TestSecretIsNeverPrinted: whatever prints a value in a log or an error, the
+// secret is not in it.
+func TestSecretIsNeverPrinted(t *testing.T) {
+	const secret = "hunter2"
+	end := schema.MemifEnd{Secret: secret}
+	host, pod := full()
+	host.Memif, pod.Memif = &end, &end
+	for name, v := range map[string]any{
+		"Secret": schema.Secret(secret), "*Secret": &end.Secret, "MemifEnd": end, "*MemifEnd": &end,
+		"slice": []schema.MemifEnd{end}, "map": map[string]schema.Secret{"k": secret},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%5.1s"} {
+			if got := fmt.Sprintf(verb, v); strings.Contains(got, secret) || strings.Contains(strings.ToLower(got), "68756e74657232") {
+				t.Errorf("%s with %s prints %s", name, verb, got)
+			}
+		}
+	}
+	if got := fmt.Sprintf("%+v %+v", host, pod); strings.Contains(got, secret) {
+		t.Errorf("a value prints %s", got)
+	}
+	if err := schema.CheckSecret("memif.secret", schema.Secret(strings.Repeat(secret, 4))); err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("error %v, want one without the secret", err)
+	}
+	data, err := json.Marshal(end)
+	if err != nil || !strings.Contains(string(data), `"secret":"hunter2"`) {
+		t.Errorf("JSON %s, %v: want the bytes, which go to etcd", data, err)
+	}
+}
+
+func FuzzDecodeHost(f *testing.F) {
+	host, _ := full()
+	fuzzDecode(f, host, schema.HostInterface.Validate)
+}
+
+func FuzzDecodePod(f *testing.F) {
+	_, pod := full()
+	fuzzDecode(f, pod, schema.PodInterface.Validate)
+}
+
+func FuzzDecodeStatus(f *testing.F) {
+	fuzzDecode(f, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied}, schema.InterfaceStatus.Validate)
+}
+
+// fuzzDecode: what can be read and is valid is written back to what reads the
+// same, and nothing panics.
+func fuzzDecode[V schema.Value](f *testing.F, seed V, validate func(V) error) {
+	f.Helper()
+	data, err := schema.Encode(seed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"mac":"","gateways":[""],"addresses":["::/0"]}`))
+	f.Add([]byte(`{"since":"0000-01-01T00:00:00Z"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := schema.Decode[V](data)
+		if err != nil || validate(v) != nil {
+			return
+		}
+		again, err := schema.Encode(v)
+		if err != nil {
+			t.Fatalf("%s can be read, but not written: %v", data, err)
+		}
+		back, err := schema.Decode[V](again)
+		if err != nil {
+			t.Fatalf("%s is written as %s, which cannot be read: %v", data, again, err)
+		}
+		third, err := schema.Encode(back)
+		if err != nil || !reflect.DeepEqual(again, third) {
+			t.Fatalf("%s is written as %s, and that as %s (%v)", data, again, third, err)
+		}
+	})
+}

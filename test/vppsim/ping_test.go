@@ -221,6 +221,23 @@ func TestPeersReconnect(t *testing.T) {
 	c.pings("10.0.0.1")
 }
 
+// A crash cuts the peers off at once, without anybody tidying up.
+func TestCrashCutsPeers(t *testing.T) {
+	sim := start(t)
+	h := dial(t, sim)
+	socket := filepath.Join(t.TempDir(), "s")
+	h.socket(1, socket)
+	h.admin(h.memif(&memif.MemifCreateV2{SocketID: 1}), true)
+	c, i := pod(t, socket, memif.MEMIF_MODE_API_ETHERNET)
+	c.admin(i, true)
+	eventually(t, "link up", func() bool { return c.iface(i).Flags == admin|link })
+	sim.DieOn("control_ping")
+	if h.ask(200 * time.Millisecond) {
+		t.Error("answered by the dead")
+	}
+	eventually(t, "link down", func() bool { return c.iface(i).Flags == admin })
+}
+
 func TestPingWithoutRoute(t *testing.T) {
 	c := dial(t, start(t))
 	if got := c.ping("192.0.2.1", 3); got != 0 {

@@ -25,6 +25,7 @@ type vpp struct {
 
 	quitOnce sync.Once
 	quit     chan struct{} // closed when the life ends
+	buried   chan struct{} // closed when nothing of it runs any more
 
 	// main is VPP's main thread: who holds it is the one thing that happens.
 	// All below is under it.
@@ -52,6 +53,7 @@ func startVPP(cfg Config, pid uint32, f *faults, log logrus.FieldLogger) (*vpp, 
 		table:    table,
 		handlers: make(handlers),
 		quit:     make(chan struct{}),
+		buried:   make(chan struct{}),
 
 		loopbacks: make(map[uint32]*swInterface),
 		fib4:      newFIB(false),
@@ -103,11 +105,13 @@ func (v *vpp) crash(why string) {
 		v.log.WithField("reason", why).Info("simulated VPP ends")
 		v.server.Abort()
 		v.tasks.close()
+		go v.bury()
 	})
 }
 
-// wait returns when nothing of this life runs any more.
-func (v *vpp) wait() {
+// bury ends what runs, last what the main thread may still be using.
+func (v *vpp) bury() {
+	defer close(v.buried)
 	v.server.Wait()
 	<-v.tasks.done
 	v.pings.Wait()
@@ -117,6 +121,9 @@ func (v *vpp) wait() {
 	v.closeVhost()
 	v.plane.Close()
 }
+
+// wait returns when nothing of this life runs any more, after crash.
+func (v *vpp) wait() { <-v.buried }
 
 func (v *vpp) dead() bool {
 	select {

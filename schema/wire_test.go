@@ -33,8 +33,10 @@ func full() (schema.HostInterface, schema.PodInterface) {
 	end := schema.PodInterface{
 		Network: "blue", Container: "5cca5b4d29c5", Pod: pod, IfType: schema.Memif, NetType: schema.NetInterface,
 		Memif: &schema.MemifEnd{Role: schema.MemifSlave, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: `a"<b>&\c`},
-		MAC:   schema.MAC{2, 0xfe, 0, 0, 0, 2}, MTU: 1500,
+		MAC:   schema.MAC{2, 0xfe, 0, 0, 0, 2}, MTU: 1500, VLAN: 100, Routed: true,
 		Addresses: []netip.Prefix{prefix("10.0.0.2/24"), prefix("fd00::2/64")},
+		Gateways:  []netip.Addr{addr("10.0.0.1"), addr("fd00::1")},
+		DNS:       &schema.DNS{Nameservers: []string{"10.0.0.53"}, Domain: "lab", Search: []string{"lab", "example.net"}, Options: []string{"ndots:2"}},
 		Routes:    []schema.Route{{Dst: prefix("0.0.0.0/0"), GW: addr("10.0.0.1")}, {Dst: prefix("10.9.0.0/16")}},
 	}
 	return host, end

@@ -160,7 +160,7 @@ func (a *app) podSpec(p schema.PodInterface) {
 	}
 	fields(a.out, "  ", "Wanted", wanted(p.IfType, p.NetType), "Memif", memif(p.Memif), "Vhost-user", vhost(p.VhostUser), "Bridge", bridge(p.Bridge),
 		"Wanted MAC", p.MAC.String(), "Wanted MTU", number(p.MTU),
-		"Addresses", join(p.Addresses, ", "), "Routes", strings.Join(routes, ", "))
+		"VLAN", number(p.VLAN), "Addresses", join(p.Addresses, ", "), "Gateways", join(p.Gateways, ", "), "Routes", strings.Join(routes, ", "))
 }
 
 func wanted(t schema.IfType, n schema.NetType) string {

@@ -85,6 +85,9 @@ func serveAgent(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /verify", func(w http.ResponseWriter, _ *http.Request) {
+		if code != http.StatusOK {
+			w.Header().Set("Warning", `199 - "no \"VPP\" there"`)
+		}
 		w.WriteHeader(code)
 		_, _ = w.Write([]byte(body))
 	})

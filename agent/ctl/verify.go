@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	// verifyTimeout bounds the agent's answer: it dumps all of VPP for it.
-	verifyTimeout = 30 * time.Second
+	// verifyTimeout bounds the agent's answer: it dumps all of VPP for it, which
+	// it bounds by 30 s itself.
+	verifyTimeout = 35 * time.Second
 	// maxReport is the largest report in bytes: 10,000 attachments that all
 	// differ stay under it.
 	maxReport = 64 << 20
@@ -25,16 +27,23 @@ const (
 // report is what a host agent answers to GET /verify. A field that this version
 // does not know is ignored: it is for people.
 type report struct {
-	Node    string            `json:"node"`
-	VPPPID  uint32            `json:"vppPID"`
-	InSync  bool              `json:"inSync"`
-	Drift   []drift           `json:"drift"`
-	Pending []json.RawMessage `json:"pending"`
+	Node    string    `json:"node"`
+	VPPPID  uint32    `json:"vppPID"`
+	InSync  bool      `json:"inSync"`
+	Drift   []drift   `json:"drift"`
+	Pending []pending `json:"pending"`
+}
+
+// pending is an attachment that is not ready, and why.
+type pending struct {
+	Attachment string `json:"attachment"`
+	Reason     string `json:"reason"`
+	Message    string `json:"message"`
 }
 
 // drift is one object that VPP does not hold as desired.
 type drift struct {
-	Op         string `json:"op"` // what would mend it: put, update, replace, delete
+	Op         string `json:"op"` // what would mend it
 	Object     string `json:"object"`
 	Attachment string `json:"attachment"`
 	Want       string `json:"want"`
@@ -119,7 +128,7 @@ func ask(ctx context.Context, agent string) (report, error) {
 		return report{}, fmt.Errorf("agent %s: %w", agent, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return report{}, fmt.Errorf("agent %s: %s: %s", agent, resp.Status, firstLine(body))
+		return report{}, fmt.Errorf("agent %s: %s: %s", agent, resp.Status, reason(resp.Header.Get("Warning"), body))
 	}
 	if len(body) > maxReport {
 		return report{}, fmt.Errorf("agent %s: the report is over %d bytes", agent, maxReport)
@@ -162,12 +171,19 @@ func plain(err error) error {
 	return err
 }
 
-func firstLine(b []byte) string {
-	s, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+// reason is why an agent has no report: the text of its header Warning, which
+// reads 199 - "text", else the first line of the body.
+func reason(warning string, body []byte) string {
+	s, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	if quoted, ok := strings.CutPrefix(warning, "199 - "); ok {
+		if text, err := strconv.Unquote(quoted); err == nil {
+			s = text
+		}
+	}
 	if len(s) > 200 {
 		s = s[:200] + "…"
 	}
-	return strings.ToValidUTF8(s, "?")
+	return clean(strings.ToValidUTF8(s, "?"))
 }
 
 func (a *app) printReport(r report) {
@@ -195,14 +211,14 @@ func (a *app) printReport(r report) {
 	}
 	if len(r.Pending) > 0 {
 		a.line("")
-		a.line("pending: %d", len(r.Pending))
+		a.line("not ready: %d", len(r.Pending))
 	}
 	for _, p := range r.Pending {
-		var s string
-		if json.Unmarshal(p, &s) != nil {
-			s = string(p)
+		text := "  " + p.Attachment + " " + p.Reason
+		if p.Message != "" {
+			text += ": " + p.Message
 		}
-		a.line("  %s", clean(s))
+		a.line("%s", clean(text))
 	}
 }
 

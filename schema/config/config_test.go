@@ -1,0 +1,143 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpp-cni/vpp-cni/schema/config"
+)
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const whole = `# every field
+node: worker-1
+prefix: /lab
+etcd:
+  endpoints: [https://10.0.0.1:2379, https://10.0.0.2:2379]
+  cacert: /etc/ca.pem
+  cert: /etc/c.pem
+  key: /etc/c.key
+  user: cni
+  passwordFile: /etc/pw
+runDir: /run/other
+mtu: 1500
+timeout: 1m30s
+logFile: /var/log/vpp-cni.log
+logLevel: debug
+agent:
+  vppSocket: /run/vpp/other.sock
+  http: 127.0.0.1:9000
+  socketMode: "0660"
+  socketGroup: pods
+  auditInterval: 30s
+  leaseTTL: 5s
+`
+
+func TestLoad(t *testing.T) {
+	f, err := config.Load(write(t, whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.File{
+		Node: "worker-1", Prefix: "/lab",
+		Etcd: config.Etcd{
+			Endpoints: []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/c.key",
+			User: "cni", PasswordFile: "/etc/pw",
+		},
+		RunDir: "/run/other", MTU: 1500, Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log", LogLevel: "debug",
+		Agent: config.Agent{VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods",
+			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second)},
+	}
+	if d := cmp.Diff(want, f); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	for name, content := range map[string]string{"empty": "", "comment": "# nothing\n", "empty sections": "etcd: {}\nagent: {}\n"} {
+		f, err := config.Load(write(t, content))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(config.Default(), f); d != "" {
+			t.Errorf("%s: -want +got\n%s", name, d)
+		}
+	}
+	if err := config.Default().Validate(); err != nil {
+		t.Errorf("the defaults are not valid: %v", err)
+	}
+	f, err := config.Load(write(t, "agent:\n  auditInterval: 2m\n"))
+	if err != nil || f.Agent.AuditInterval.String() != "2m0s" || f.Agent.LeaseTTL != config.Default().Agent.LeaseTTL {
+		t.Errorf("%+v, %v: want one field changed and the others as by default", f.Agent, err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	tests := []struct{ name, content, want string }{
+		{"unknown field", "nodes: x", `unknown field "nodes"`},
+		{"unknown field in a section", "etcd:\n  endpoint: x", `unknown field "endpoint"`},
+		{"a field twice", "node: a\nnode: b", `"node" already set`},
+		{"no YAML", "node: [", "did not find expected"},
+		{"a list", "- a", "cannot unmarshal array"},
+		{"duration without a unit", "timeout: 10", `"10s"`},
+		{"duration that is none", "timeout: soon", `"soon" is not a duration`},
+		{"no timeout", "timeout: 0s", "timeout"},
+		{"node", "node: a/b", "node "},
+		{"prefix", "prefix: lab", "prefix "},
+		{"relative run-dir", "runDir: run", "runDir "},
+		{"dots in run-dir", "runDir: /run/../etc", "runDir "},
+		{"mtu", "mtu: 20", "mtu "},
+		{"log level", "logLevel: loud", "logLevel "},
+		{"endpoint", `etcd: {endpoints: [""]}`, "etcd.endpoints "},
+		{"cert alone", "etcd: {cert: /a}", "etcd.cert and etcd.key"},
+		{"user alone", "etcd: {user: a}", "etcd.user and etcd.passwordFile"},
+		{"http", "agent: {http: 8080}", "agent"},
+		{"http word", "agent: {http: here}", "agent.http "},
+		{"http relative socket", "agent: {http: 'unix://a.sock'}", "agent.http "},
+		{"socket mode", `agent: {socketMode: "0999"}`, "agent.socketMode "},
+		{"socket mode too wide", `agent: {socketMode: "4755"}`, "agent.socketMode "},
+		{"socket group", "agent: {socketGroup: 'a b'}", "agent.socketGroup "},
+		{"lease", "agent: {leaseTTL: 1s}", "agent.leaseTTL "},
+		{"audit", "agent: {auditInterval: 10ms}", "agent.auditInterval "},
+		{"huge", "#" + strings.Repeat("x", 1<<20), "at most"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := write(t, tt.content)
+			_, err := config.Load(p)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), p) {
+				t.Errorf("error %v, want it to name the file and %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := config.Load(filepath.Join(t.TempDir(), "missing.yaml")); err == nil {
+		t.Error("a missing file that was named: no error")
+	}
+	if _, err := config.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(whole)
+	f.Add("a: &a [*a]")
+	f.Add("etcd: null")
+	f.Fuzz(func(t *testing.T, content string) {
+		file, err := config.Load(write(t, content))
+		if err == nil && file.Validate() != nil {
+			t.Errorf("%q was loaded, and is not valid", content)
+		}
+	})
+}

@@ -93,8 +93,8 @@ func (p PodInterface) Validate() error {
 	for _, r := range p.Routes {
 		errs = append(errs, checkRoute(r))
 	}
-	if p.NetType != NetInterface && p.IfType == Memif && len(p.Addresses)+len(p.Routes) > 0 {
-		errs = append(errs, &FieldError{"netType", string(p.NetType), "interface, where addresses or routes are set"})
+	for _, gw := range p.Gateways {
+		errs = append(errs, checkAddress("gateways", gw))
 	}
 	if p.VLAN != 0 {
 		errs = append(errs, CheckVLAN("vlan", int(p.VLAN)))

@@ -54,11 +54,12 @@ type adding struct {
 	// other call of the same attachment has them.
 	giveBack bool
 	want     store.Attachment
-	// attempted says that a transaction was sent, rev that it is known to have
-	// happened. mine says that this call made the attachment.
-	attempted bool
-	mine      bool
-	rev       int64
+	// rev is the host end's revision, once it is there; mine says that this call
+	// made it. unknown says that a transaction was sent whose outcome is not
+	// known.
+	mine    bool
+	unknown bool
+	rev     int64
 }
 
 // prepare checks all that can be checked without asking anybody.
@@ -181,6 +182,9 @@ func (a *adding) attach(ctx context.Context) error {
 	}
 	if a.view.Host != nil {
 		return a.join(ctx)
+	}
+	if pod := a.view.Pod; pod != nil && pod.Err != nil {
+		return fail(types.ErrInvalidNetworkConfig, "the pod's interface is taken by a value that cannot be read", pod.Err)
 	}
 	if err := a.addresses(ctx); err != nil {
 		return err
@@ -345,11 +349,7 @@ func (a *adding) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ip := a.ip
-	if !a.mine {
-		ip = nil
-	}
-	if err := a.call.write(os.Stdout, a.answer(a.want, st, a.runDir, ip)); err != nil {
+	if err := a.call.write(os.Stdout, a.answer(a.want, st, a.runDir)); err != nil {
 		return err
 	}
 	a.releaseOld(ctx)

@@ -23,16 +23,17 @@ func (a *adding) write(ctx context.Context) error {
 			return a.buildError(err)
 		}
 		a.want = want
-		a.attempted = true
-		rev, err := a.store.Attach(ctx, want, a.view)
+		// A transaction that is given up may still happen, so a signal does not
+		// end it; the store's own deadline does.
+		rev, err := a.store.Attach(context.WithoutCancel(ctx), want, a.view)
 		if err == nil {
 			a.rev, a.mine = rev, true
 			return nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return storeError("the attachment cannot be written to etcd", err)
+			a.unknown = errors.Is(err, store.ErrUnavailable)
+			return storeError("the attachment cannot be written to etcd", errors.Join(context.Cause(ctx), err))
 		}
-		a.attempted = false
 		if err := a.look(ctx); err != nil {
 			return err
 		}
@@ -121,14 +122,18 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // withdraw removes what this call made and returns e with what went wrong
 // meanwhile. Addresses are given back only when it is certain that no key says
-// that a pod has them: otherwise another pod could get them too. The DEL that
-// follows a failed ADD gives them back then.
+// or will say that a pod has them: otherwise another pod could get them too. The
+// DEL that follows a failed ADD gives them back then.
 func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
-	if !a.attempted && !a.giveBack {
+	if !a.mine && !a.unknown && !a.giveBack {
 		return e
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := a.detach(ctx); err != nil {
+	err := a.detach(ctx)
+	if err == nil && a.unknown {
+		err = errors.New("it is not known whether etcd has taken the attachment, or will")
+	}
+	if err != nil {
 		if a.giveBack {
 			err = errors.Join(err, errors.New("the addresses stay allocated until DEL"))
 		}
@@ -145,25 +150,35 @@ func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
 	return e
 }
 
+// retryPause is the time between two tries to ask an etcd that is not available.
+const retryPause = 100 * time.Millisecond
+
 // detach removes this call's keys, and waits for the agent to say that VPP's
-// part is gone.
+// part is gone. An etcd that is not available is asked again.
 func (a *adding) detach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
+	for {
+		err := a.detachOnce(ctx)
+		if !errors.Is(err, store.ErrUnavailable) || sleep(ctx, retryPause) != nil {
+			return err
+		}
+	}
+}
+
+func (a *adding) detachOnce(ctx context.Context) error {
 	rev := a.rev
 	if !a.mine {
 		view, err := a.store.Look(ctx, a.lookup(a.id))
-		if err != nil {
+		if err != nil || view.Host == nil {
 			return err
 		}
-		if view.Host == nil {
-			return nil
-		}
-		if !a.attempted || !a.same(view.Host) {
+		if !a.unknown || !a.same(view.Host) {
 			a.giveBack = false // it is another call's attachment, with its addresses
 			return nil
 		}
-		rev = view.Host.Rev
+		a.rev, a.mine, a.unknown = view.Host.Rev, true, false
+		rev = a.rev
 	}
 	d, err := a.store.Detach(ctx, a.lookup(a.id), rev)
 	if errors.Is(err, store.ErrConflict) {

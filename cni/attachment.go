@@ -68,6 +68,7 @@ func (r request) skeleton() store.Attachment {
 	}
 	if host.NetType == schema.NetInterface {
 		host.VRF = r.vrf
+		pod.Routed = true
 	}
 	if !r.ends.ipMode() {
 		names := []string{string(r.node), string(r.id.container), string(r.id.ifName)}
@@ -119,9 +120,8 @@ func socket(h schema.HostInterface) string {
 	return ""
 }
 
-// setAddresses puts IPAM's answer into both values. A pod end of memif that is
-// not routed has no addresses of its own; for vhost-user the application reads
-// them, whatever the netType.
+// setAddresses puts IPAM's answer into both values: all of it into the pod's,
+// so that an ADD repeated answers the same.
 func setAddresses(a *store.Attachment, ip *types100.Result) error {
 	p, err := readIPAM(ip)
 	if err != nil {
@@ -133,10 +133,7 @@ func setAddresses(a *store.Attachment, ip *types100.Result) error {
 			a.Host.PodAddresses = appendNew(a.Host.PodAddresses, addr.Addr())
 		}
 	}
-	if a.Pod.NetType == schema.NetInterface || a.Pod.IfType == schema.VhostUser {
-		a.Pod.Addresses = p.addresses
-		a.Pod.Routes = p.podRoutes()
-	}
+	a.Pod.Addresses, a.Pod.Gateways, a.Pod.Routes, a.Pod.DNS = p.addresses, p.gateways, p.routes, p.dns
 	return nil
 }
 
@@ -145,6 +142,7 @@ type plan struct {
 	addresses []netip.Prefix
 	gateways  []netip.Addr // of the addresses, each once
 	routes    []schema.Route
+	dns       *schema.DNS
 }
 
 func readIPAM(ip *types100.Result) (plan, error) {
@@ -183,6 +181,9 @@ func readIPAM(ip *types100.Result) (plan, error) {
 		}
 		p.routes = appendNew(p.routes, route)
 	}
+	if !ip.DNS.IsEmpty() {
+		p.dns = &schema.DNS{Nameservers: ip.DNS.Nameservers, Domain: ip.DNS.Domain, Search: ip.DNS.Search, Options: ip.DNS.Options}
+	}
 	return p, nil
 }
 
@@ -196,27 +197,6 @@ func (p plan) gatewayLike(a netip.Addr) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// podRoutes puts the way to each gateway that is in none of the pod's subnets,
-// as with /32 addresses, before the routes that use it.
-func (p plan) podRoutes() []schema.Route {
-	var onLink []schema.Route
-	gateways := slices.Clone(p.gateways)
-	for _, r := range p.routes {
-		if r.GW.IsValid() {
-			gateways = appendNew(gateways, r.GW)
-		}
-	}
-	for _, gw := range gateways {
-		if !slices.ContainsFunc(p.addresses, func(a netip.Prefix) bool { return a.Contains(gw) }) {
-			onLink = appendNew(onLink, schema.Route{Dst: netip.PrefixFrom(gw, gw.BitLen())})
-		}
-	}
-	for _, r := range p.routes {
-		onLink = appendNew(onLink, r)
-	}
-	return onLink
 }
 
 func prefix(field string, n net.IPNet) (netip.Prefix, error) {

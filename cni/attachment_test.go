@@ -69,9 +69,9 @@ func TestBuild(t *testing.T) {
 	for name, tc := range map[string]struct{ conf, ipam, host, pod string }{
 		"bridge, host-local": {
 			`"host":{"netType":"bridge"}`,
-			`{"ips":[{"address":"10.0.0.5/24","gateway":"10.0.0.1"}],"routes":[{"dst":"0.0.0.0/0"}]}`,
+			`{"ips":[{"address":"10.0.0.5/24","gateway":"10.0.0.1"}],"routes":[{"dst":"0.0.0.0/0"}],"dns":{"nameservers":["10.0.0.53"]}}`,
 			`{"gateways":null,"podAddresses":null,"vrf":null,"bridge":{"name":"net","domainID":1048576}}`,
-			`{"addresses":["10.0.0.5/24"],"routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1"}],"bridge":null}`,
+			`{"addresses":["10.0.0.5/24"],"gateways":["10.0.0.1"],"routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1"}],"dns":{"nameservers":["10.0.0.53"]},"bridge":null,"routed":null}`,
 		},
 		"routed, two families": {
 			`"host":{"netType":"interface"}`,
@@ -83,7 +83,7 @@ func TestBuild(t *testing.T) {
 			`"host":{"netType":"interface"}`,
 			`{"ips":[{"address":"10.0.0.5/32","gateway":"169.254.1.1"}],"routes":[{"dst":"0.0.0.0/0"}]}`,
 			`{"gateways":["169.254.1.1"],"podAddresses":["10.0.0.5"]}`,
-			`{"addresses":["10.0.0.5/32"],"routes":[{"dst":"169.254.1.1/32"},{"dst":"0.0.0.0/0","gw":"169.254.1.1"}]}`,
+			`{"addresses":["10.0.0.5/32"],"gateways":["169.254.1.1"],"routes":[{"dst":"0.0.0.0/0","gw":"169.254.1.1"}],"routed":true}`,
 		},
 		"same gateway twice": {
 			`"host":{"netType":"interface"}`,
@@ -103,9 +103,9 @@ func TestBuild(t *testing.T) {
 			`"host":{"netType":"interface"}`, `{"ips":[{"address":"10.0.0.5/24"}],"routes":[{"dst":"10.8.1.1/16"}]}`,
 			`{}`, `{"routes":[{"dst":"10.8.0.0/16"}]}`,
 		},
-		"pod in a bridge has no addresses": {
+		"pod in a bridge: the addresses are the application's": {
 			`"host":{"netType":"interface"},"container":{"netType":"bridge"}`, `{"ips":[{"address":"10.0.0.5/24","gateway":"10.0.0.1"}]}`,
-			`{"podAddresses":["10.0.0.5"]}`, `{"addresses":null,"routes":null}`,
+			`{"podAddresses":["10.0.0.5"]}`, `{"addresses":["10.0.0.5/24"],"gateways":["10.0.0.1"],"routes":null}`,
 		},
 		"vhost-user: the application reads the addresses": {
 			`"host":{"iftype":"vhostuser","netType":"bridge"},"container":{"netType":"none"}`, `{"ips":[{"address":"10.0.0.5/24","gateway":"10.0.0.1"}],"routes":[{"dst":"0.0.0.0/0"}]}`,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -125,46 +126,46 @@ func (c *call) checkResult(prev *types100.Result, view store.View) []string {
 	if !strings.EqualFold(in.Mac, pod.MAC.String()) {
 		out = append(out, fmt.Sprintf("prevResult.interfaces[%d].mac: %q, desired is %q", index, in.Mac, pod.MAC))
 	}
-	stored := pod.Addresses
-	for _, a := range view.Host.Value.PodAddresses {
-		if !hasAddress(stored, a) {
-			stored = append(stored, netip.PrefixFrom(a, a.BitLen()))
-		}
-	}
-	if len(stored) == 0 {
-		return out // the addresses are not in the values (see setAddresses)
-	}
-	var answered []netip.Prefix
+	var answered []netip.Addr
 	for _, ip := range prev.IPs {
 		if ip.Interface != nil && *ip.Interface == index {
 			if p, err := prefix("prevResult.ips.address", ip.Address); err == nil {
-				answered = append(answered, p)
+				answered = append(answered, p.Addr())
 			}
 		}
 	}
-	return append(out, compareAddresses(answered, stored)...)
+	return append(out, compareAddresses(answered, view.Host.Value, pod)...)
 }
 
-func compareAddresses(answered, stored []netip.Prefix) []string {
-	var out []string
-	for _, p := range answered {
-		if !hasAddress(stored, p.Addr()) {
-			out = append(out, fmt.Sprintf("prevResult.ips: %s is not desired", p))
-		}
+// compareAddresses wants ADD's answer in the pod's end, and in the host's where
+// it is routed (see setAddresses).
+func compareAddresses(answered []netip.Addr, host schema.HostInterface, pod schema.PodInterface) []string {
+	var inPod []netip.Addr
+	for _, p := range pod.Addresses {
+		inPod = append(inPod, p.Addr())
 	}
-	for _, p := range stored {
-		if !hasAddress(answered, p.Addr()) {
-			out = append(out, fmt.Sprintf("prevResult.ips: %s is missing", p.Addr()))
+	var out []string
+	for _, end := range []struct {
+		name  string
+		holds bool
+		list  []netip.Addr
+	}{
+		{"the host's end", host.NetType == schema.NetInterface, host.PodAddresses},
+		{"the pod's end", true, inPod},
+	} {
+		if !end.holds {
+			continue
+		}
+		for _, a := range answered {
+			if !slices.Contains(end.list, a) {
+				out = append(out, fmt.Sprintf("prevResult.ips: %s is not desired at %s", a, end.name))
+			}
+		}
+		for _, a := range end.list {
+			if !slices.Contains(answered, a) {
+				out = append(out, fmt.Sprintf("prevResult.ips: %s is missing, it is desired at %s", a, end.name))
+			}
 		}
 	}
 	return out
-}
-
-func hasAddress(list []netip.Prefix, a netip.Addr) bool {
-	for _, p := range list {
-		if p.Addr() == a {
-			return true
-		}
-	}
-	return false
 }

@@ -17,7 +17,7 @@ import (
 // from the stored values.
 func differences(want store.Attachment, host schema.HostInterface, pod schema.PodInterface) []string {
 	want.Host.Gateways, want.Host.PodAddresses = host.Gateways, host.PodAddresses
-	want.Pod.Addresses, want.Pod.Routes = pod.Addresses, pod.Routes
+	want.Pod.Addresses, want.Pod.Gateways, want.Pod.Routes, want.Pod.DNS = pod.Addresses, pod.Gateways, pod.Routes, pod.DNS
 	return append(diff("host", object(want.Host), object(host)), diff("pod", object(want.Pod), object(pod))...)
 }
 

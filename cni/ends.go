@@ -386,7 +386,7 @@ func (o *endsConf) note(c *netConf, host, pod end) {
 		o.notes = append(o.notes, "vhost.group: the agent's socketGroup decides")
 	}
 	if o.pod.netType != schema.NetInterface && o.pod.ifType == schema.Memif && c.IPAM.Type != "" {
-		o.notes = append(o.notes, "ipam: container.netType is not interface, so the addresses are in the answer only")
+		o.notes = append(o.notes, "ipam: container.netType is not interface, so the addresses are for the application to set")
 	}
 }
 

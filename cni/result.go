@@ -17,10 +17,9 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
-// answer makes the result of an attachment whose host end is Ready. ip is nil
-// when the attachment was there before this call; the addresses then come from
-// the stored values.
-func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir string, ip *types100.Result) *types100.Result {
+// answer makes the result of an attachment whose host end is Ready, from the
+// stored values alone: an ADD repeated answers the same.
+func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir string) *types100.Result {
 	path := st.SocketPath
 	if path == "" {
 		path = fmt.Sprintf("%s/pods/%s/%s", runDir, a.Pod.Pod.ID, socket(a.Host))
@@ -40,64 +39,27 @@ func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir stri
 			{Name: st.Interface, Mac: hostMAC.String(), Mtu: int(st.MTU), SocketPath: path},
 		},
 	}
-	if ip == nil {
-		ip = storedAddresses(a)
-	}
-	for _, config := range ip.IPs {
-		r.IPs = append(r.IPs, &types100.IPConfig{Interface: types100.Int(0), Address: config.Address, Gateway: config.Gateway})
-	}
-	r.Routes = ip.Routes
-	r.DNS = ip.DNS
-	if !c.conf.DNS.IsEmpty() {
-		r.DNS = c.conf.DNS
-	}
-	return r
-}
-
-// storedAddresses is what the stored values tell of IPAM's answer.
-func storedAddresses(a store.Attachment) *types100.Result {
-	r := &types100.Result{}
-	gateways := slices.Clone(a.Host.Gateways)
-	for _, route := range a.Pod.Routes {
-		if route.GW.IsValid() {
-			gateways = appendNew(gateways, route.GW)
-		}
-	}
-	addresses := slices.Clone(a.Pod.Addresses)
-	if len(addresses) == 0 {
-		for _, addr := range a.Host.PodAddresses {
-			addresses = append(addresses, netip.PrefixFrom(addr, addr.BitLen()))
-		}
-	}
-	for _, addr := range addresses {
-		config := &types100.IPConfig{Address: ipNet(addr)}
-		if gw := gatewayOf(addr, gateways); gw.IsValid() {
+	for _, addr := range a.Pod.Addresses {
+		config := &types100.IPConfig{Interface: types100.Int(0), Address: ipNet(addr)}
+		if gw := a.Pod.GatewayOf(addr); gw.IsValid() {
 			config.Gateway = gw.AsSlice()
 		}
 		r.IPs = append(r.IPs, config)
 	}
 	for _, route := range a.Pod.Routes {
-		if !route.GW.IsValid() && route.Dst.IsSingleIP() && slices.Contains(gateways, route.Dst.Addr()) {
-			continue // the way to a gateway, which is ours and not IPAM's
-		}
 		out := &types.Route{Dst: ipNet(route.Dst)}
 		if route.GW.IsValid() {
 			out.GW = route.GW.AsSlice()
 		}
 		r.Routes = append(r.Routes, out)
 	}
-	return r
-}
-
-// gatewayOf is the gateway of an address: one in its subnet, else the first of
-// its family where the address has no subnet.
-func gatewayOf(addr netip.Prefix, gateways []netip.Addr) netip.Addr {
-	for _, gw := range gateways {
-		if gw.Is4() == addr.Addr().Is4() && (addr.IsSingleIP() || addr.Contains(gw)) {
-			return gw
-		}
+	if d := a.Pod.DNS; d != nil {
+		r.DNS = types.DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}
 	}
-	return netip.Addr{}
+	if !c.conf.DNS.IsEmpty() {
+		r.DNS = c.conf.DNS
+	}
+	return r
 }
 
 func ipNet(p netip.Prefix) net.IPNet {

@@ -46,13 +46,19 @@ type world struct {
 // newWorld starts a world whose agent answers at once.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldNamed(t, "")
+}
+
+// newWorldNamed is for a test that needs a second world.
+func newWorldNamed(t *testing.T, name string) *world {
+	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), endpoint: programs.etcd.Endpoints()[0], timeout: "5s"}
 	w.prefix = "/t-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, t.Name())
+	}, t.Name()) + name
 	keys, err := schema.NewKeys(w.prefix)
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -32,31 +31,22 @@ const (
 	lastPause   = time.Minute
 )
 
-// How often VPP is pinged. GoVPP does not tell that VPP has closed the socket;
-// only the next write does.
-const (
-	probeBusy = 250 * time.Millisecond
-	// probeIdle is how many busy intervals pass between pings while no call is
-	// under way, and between pings that are not answered.
-	probeIdle = 4
-	// maxUnanswered pings are written to a VPP that does not answer before the
-	// connection is given up; so many fit into the socket's buffer.
-	maxUnanswered = 128
-)
-
-// quietGoVPP lets GoVPP log errors only: what it warns of comes back to us as
-// an error and is told with the object's name.
-var quietGoVPP = sync.OnceFunc(func() {
-	quiet := logrus.New()
-	quiet.SetLevel(logrus.ErrorLevel)
-	core.SetLogger(quiet)
-	socketclient.SetLogger(quiet)
+var quiet = sync.OnceFunc(func() {
+	log := logrus.New()
+	log.SetLevel(logrus.ErrorLevel)
+	core.SetLogger(log)
+	socketclient.SetLogger(log)
 })
+
+// QuietGoVPP lets GoVPP log errors only, for the whole process: what it warns of
+// comes back to us as an error and is told with the object's name. New does it;
+// a program with GoVPP clients of its own calls it before the first of them,
+// since GoVPP's loggers are not guarded.
+func QuietGoVPP() { quiet() }
 
 // Run keeps the connection up until ctx ends, then takes leave of VPP. It
 // returns nil; what is wrong meanwhile stands in Info and comes as events.
 func (v *VPP) Run(ctx context.Context) error {
-	quietGoVPP()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ectx, stop := context.WithCancel(ctx)
@@ -79,7 +69,7 @@ func (v *VPP) Run(ctx context.Context) error {
 		}
 		pause = firstPause
 		v.setUp(s)
-		s.watch()
+		v.watch(s)
 		v.dropSession(s)
 	}
 	return nil
@@ -159,65 +149,6 @@ func (v *VPP) follow(s *session, events api.Watcher) {
 			v.index.doubt(uint32(e.SwIfIndex))
 		}
 		v.events.put(Event{Kind: EventInterfacesChanged})
-	}
-}
-
-// watch pings VPP until the session ends. What breaks ends it.
-func (s *session) watch() {
-	stream, err := s.conn.NewStream(s.ctx)
-	if err != nil {
-		s.cancel(err)
-		return
-	}
-	var answered atomic.Int64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			if _, err := stream.RecvMsg(); err != nil {
-				return
-			}
-			answered.Add(1)
-			s.mute.Store(nil)
-		}
-	}()
-	defer func() { <-done }()
-
-	tick := time.NewTicker(probeBusy)
-	defer tick.Stop()
-	var sent int64
-	since := time.Now() // when the last answer was seen
-	for n := 0; ; n++ {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if s.pinging.Load() {
-			since = time.Now()
-			continue
-		}
-		open := sent - answered.Load()
-		if open == 0 {
-			since = time.Now()
-		}
-		silence := time.Since(since)
-		if open > maxUnanswered {
-			s.cancel(fmt.Errorf("no answer for %v", silence.Round(time.Second)))
-			return
-		}
-		if open > 0 && silence > s.timeout {
-			err := fmt.Errorf("%w: it has not answered for %v", ErrDown, silence.Round(time.Second))
-			s.mute.Store(&err)
-		}
-		if n%probeIdle != 0 && (s.busy.Load() == 0 || open > probeIdle) {
-			continue
-		}
-		if err := stream.SendMsg(&memclnt.ControlPing{}); err != nil {
-			s.cancel(fmt.Errorf("connection lost: %w", err))
-			return
-		}
-		sent++
 	}
 }
 

@@ -52,7 +52,7 @@ func check(want model.Object) error {
 	case model.Memif:
 		return checkMemif(o)
 	case model.VhostUser:
-		return checkPath(o.Socket)
+		return checkPath(o.Socket, maxVhostPath)
 	case model.SubInterface:
 		if o.VLAN < 1 || o.VLAN > 4094 {
 			return terminal("VLAN %d is not in 1..4094", o.VLAN)

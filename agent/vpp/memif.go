@@ -12,8 +12,14 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 )
 
-// maxPath is the longest socket path that VPP takes: sun_path without its NUL.
-const maxPath = 107
+// The longest socket paths that VPP takes, in bytes. sun_path has 108; VPP's
+// clib_socket_init, which memif uses, counts the final NUL and leaves one more
+// free (src/vppinfra/socket.c). A longer one is taken by the add of the socket
+// and refused by the create.
+const (
+	maxMemifPath = 106
+	maxVhostPath = 107
+)
 
 // maxSecret is what of memif's 24-byte field can be used.
 const maxSecret = 23
@@ -22,12 +28,12 @@ func checkMemif(m model.Memif) error {
 	if len(m.Secret) > maxSecret {
 		return terminal("the secret has %d bytes, VPP takes %d", len(m.Secret), maxSecret)
 	}
-	return checkPath(m.Socket)
+	return checkPath(m.Socket, maxMemifPath)
 }
 
-func checkPath(path string) error {
-	if len(path) > maxPath {
-		return terminal("socket path %s has %d bytes, VPP takes %d", path, len(path), maxPath)
+func checkPath(path string, longest int) error {
+	if len(path) > longest {
+		return terminal("socket path %s has %d bytes, VPP takes %d", path, len(path), longest)
 	}
 	if path == "" || path[0] != '/' {
 		return terminal("socket path %q is not absolute", path)

@@ -100,7 +100,7 @@ func (x *index) used(path string, n int) {
 }
 
 func (v *VPP) putSocket(ctx context.Context, s *session, o model.Socket) error {
-	if err := checkPath(o.Path); err != nil {
+	if err := checkPath(o.Path, maxMemifPath); err != nil {
 		return err
 	}
 	_, err := v.addSocket(ctx, s, o.Path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"go.fd.io/govpp/api"
 	interfaces "go.fd.io/govpp/binapi/interface"
 	"go.fd.io/govpp/binapi/ip"
 
@@ -51,7 +52,21 @@ func (v *VPP) putInterfaceTable(ctx context.Context, s *session, t model.Interfa
 	if err != nil {
 		return err
 	}
-	return s.setTable(ctx, i, t.VRF, t.V6)
+	err = s.setTable(ctx, i, t.VRF, t.V6)
+	if !isRetval(err, api.ADDRESS_FOUND_FOR_INTERFACE) {
+		return err
+	}
+	// VPP moves no interface that has addresses, not even to where it is.
+	now, getErr := ask[*interfaces.SwInterfaceGetTableReply](ctx, s, &interfaces.SwInterfaceGetTable{
+		SwIfIndex: interfaceIndex(i.idx), IsIPv6: t.V6,
+	})
+	if getErr != nil {
+		return getErr
+	}
+	if now.VrfID == t.VRF {
+		return nil
+	}
+	return err
 }
 
 func (v *VPP) deleteInterfaceTable(ctx context.Context, s *session, t model.InterfaceTable) error {

@@ -83,6 +83,7 @@ type VPP struct {
 
 // New makes the driver. Nothing is connected before Run.
 func New(cfg Config) *VPP {
+	QuietGoVPP()
 	cfg = cfg.withDefaults()
 	return &VPP{
 		cfg:    cfg,

@@ -25,9 +25,16 @@ func (v *VPP) Driver(tb testing.TB) *vpp.VPP {
 // StartDriver is Driver with a function that ends it before the test does.
 func (v *VPP) StartDriver(tb testing.TB) (*vpp.VPP, func()) {
 	tb.Helper()
+	return v.StartDriverWith(tb, vpp.Config{})
+}
+
+// StartDriverWith is StartDriver with more of a configuration.
+func (v *VPP) StartDriverWith(tb testing.TB, cfg vpp.Config) (*vpp.VPP, func()) {
+	tb.Helper()
 	log := logrus.New()
 	log.SetOutput(tb.Output())
-	d := vpp.New(vpp.Config{Socket: v.APISocket, RunDir: v.Dir, Logger: logrus.NewEntry(log)})
+	cfg.Socket, cfg.RunDir, cfg.Logger = v.APISocket, v.Dir, logrus.NewEntry(log)
+	d := vpp.New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()

@@ -9,6 +9,7 @@ import (
 	"go.fd.io/govpp/binapi/ethernet_types"
 	"go.fd.io/govpp/binapi/fib_types"
 	interfaces "go.fd.io/govpp/binapi/interface"
+	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/ip"
 	"go.fd.io/govpp/binapi/ip_neighbor"
 	"go.fd.io/govpp/binapi/ip_types"
@@ -198,7 +199,7 @@ func kindCases(sock string) []kindCase {
 		{
 			name: "admin up", base: on, want: model.AdminUp{Interface: m.ID()}, gone: true,
 			drift: func(t *testing.T, e env) {
-				must(interfaces.NewServiceClient(e.conn).SwInterfaceSetFlags(e.ctx, &interfaces.SwInterfaceSetFlags{SwIfIndex: e.idx(t, tagMemif)}))(t)
+				e.admin(t, tagMemif, false)
 			},
 		},
 		{
@@ -329,6 +330,15 @@ func (e env) mac(t *testing.T, tag model.Tag) {
 	must(interfaces.NewServiceClient(e.conn).SwInterfaceSetMacAddress(e.ctx, &interfaces.SwInterfaceSetMacAddress{
 		SwIfIndex: e.idx(t, tag), MacAddress: ethernet_types.MacAddress{2, 0xba, 0xd, 0, 0, 1},
 	}))(t)
+}
+
+func (e env) admin(t *testing.T, tag model.Tag, up bool) {
+	t.Helper()
+	req := &interfaces.SwInterfaceSetFlags{SwIfIndex: e.idx(t, tag)}
+	if up {
+		req.Flags = interface_types.IF_STATUS_API_FLAG_ADMIN_UP
+	}
+	must(interfaces.NewServiceClient(e.conn).SwInterfaceSetFlags(e.ctx, req))(t)
 }
 
 func (e env) mtu(t *testing.T, tag model.Tag, bytes uint32) {

@@ -142,6 +142,10 @@ func (p *process) spread() error {
 
 func (p *process) kill() error { return p.end(syscall.SIGKILL) }
 
+func (p *process) freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 func (p *process) close() error { return p.end(syscall.SIGTERM) }
 
 // end ends VPP and removes the shared memory that a killed one leaves.

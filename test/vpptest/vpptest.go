@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/test/vppsim"
 )
 
@@ -32,6 +33,10 @@ type life interface {
 	start() error
 	// kill ends the life as a crash would.
 	kill() error
+	// freeze lets the life hang until thaw: connections stay, nothing is
+	// answered.
+	freeze() error
+	thaw() error
 	// close ends everything in order.
 	close() error
 	// log is the end of what the VPP wrote, for a failed test.
@@ -46,6 +51,7 @@ func Start(tb testing.TB) *VPP {
 		tb.Fatalf("directory of a VPP: %v", err)
 	}
 	v := &VPP{Dir: dir, APISocket: filepath.Join(dir, "api.sock")}
+	vpp.QuietGoVPP()
 	if program := os.Getenv("VPP"); program != "" {
 		v.Real = true
 		v.life, err = newProcess(program, dir)
@@ -98,6 +104,22 @@ func (v *VPP) Restart(tb testing.TB) {
 	}
 }
 
+// Freeze lets VPP hang: connections stay, nothing is answered until Thaw.
+func (v *VPP) Freeze(tb testing.TB) {
+	tb.Helper()
+	if err := v.life.freeze(); err != nil {
+		tb.Fatalf("freeze VPP: %v", err)
+	}
+}
+
+// Thaw lets VPP go on.
+func (v *VPP) Thaw(tb testing.TB) {
+	tb.Helper()
+	if err := v.life.thaw(); err != nil {
+		tb.Fatalf("thaw VPP: %v", err)
+	}
+}
+
 // Eventually waits until what holds, and fails the test with its last error if
 // it never does within the time.
 func Eventually(tb testing.TB, within time.Duration, what func() error) {
@@ -138,7 +160,18 @@ func (s *simulator) kill() error {
 	return nil
 }
 
+func (s *simulator) freeze() error {
+	s.sim.Hang()
+	return nil
+}
+
+func (s *simulator) thaw() error {
+	s.sim.Resume()
+	return nil
+}
+
 func (s *simulator) close() error {
+	s.sim.Resume()
 	s.sim.Close()
 	return nil
 }

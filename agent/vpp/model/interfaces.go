@@ -33,7 +33,7 @@ type Memif struct {
 	Socket string
 	Master bool
 	IPMode bool
-	// MAC of an ethernet-mode memif.
+	// MAC of an ethernet-mode memif, zero for whatever VPP chooses.
 	MAC    MAC
 	Secret string
 	// Dir is the directory of ours that the socket stands in; empty where it is
@@ -63,6 +63,9 @@ func (m Memif) Compare(have Object) Change {
 		return Replace
 	}
 	h.Secret, h.Dir = m.Secret, m.Dir
+	if m.MAC == (MAC{}) {
+		h.MAC = m.MAC
+	}
 	if h == m {
 		return Same
 	}
@@ -79,7 +82,8 @@ type VhostUser struct {
 	Tag    Tag
 	Socket string
 	Server bool
-	MAC    MAC
+	// MAC is zero for whatever VPP chooses.
+	MAC MAC
 	// Dir and Deaf are as in Memif.
 	Dir  string
 	Deaf bool
@@ -103,6 +107,9 @@ func (v VhostUser) Compare(have Object) Change {
 		return Replace
 	}
 	h.Dir = v.Dir
+	if v.MAC == (MAC{}) {
+		h.MAC = v.MAC
+	}
 	if h == v {
 		return Same
 	}
@@ -119,6 +126,7 @@ func (v VhostUser) FallsWith(ID) bool { return false }
 // gateway.
 type Loopback struct {
 	Tag Tag
+	// MAC is zero for whatever VPP chooses.
 	MAC MAC
 }
 
@@ -127,8 +135,13 @@ func (l Loopback) ID() ID     { return ID{KindLoopback, string(l.Tag)} }
 func (l Loopback) Deps() []ID { return nil }
 
 // Compare allows another MAC to be put over.
-func (l Loopback) Compare(have Object) Change { return compare(l, have, Update) }
-func (l Loopback) FallsWith(ID) bool          { return false }
+func (l Loopback) Compare(have Object) Change {
+	if _, ok := have.(Loopback); ok && l.MAC == (MAC{}) {
+		return Same
+	}
+	return compare(l, have, Update)
+}
+func (l Loopback) FallsWith(ID) bool { return false }
 
 // SubInterface is an 802.1Q sub-interface with one exact VLAN, whose tag is
 // popped on the way in and pushed on the way out.

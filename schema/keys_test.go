@@ -37,9 +37,11 @@ func TestKeys(t *testing.T) {
 
 func TestPrefixesEndInASlash(t *testing.T) {
 	var k schema.Keys
-	for _, p := range []string{k.Root(), k.NodesPrefix(), k.NodePrefix("n"), k.HostPrefix("n"), k.HostStatusPrefix("n"), k.PodsPrefix("n"),
+	for _, p := range []string{
+		k.Root(), k.NodesPrefix(), k.NodePrefix("n"), k.HostPrefix("n"), k.HostStatusPrefix("n"), k.PodsPrefix("n"),
 		k.PodPrefix("n", "p"), k.NetworksPrefix(), k.BridgeDomainsPrefix(), schema.PodInterfacesPrefix, schema.PodStatusPrefix,
-		schema.HostInterfacesPrefix, schema.HostStatusesPrefix} {
+		schema.HostInterfacesPrefix, schema.HostStatusesPrefix,
+	} {
 		if !strings.HasSuffix(p, "/") {
 			t.Errorf("prefix %s does not end in a slash: it would match longer names", p)
 		}

@@ -33,21 +33,31 @@ func TestNames(t *testing.T) {
 		good    []string
 		refused []string
 	}{
-		{"node", func(s string) error { return schema.Node(s).Validate() },
+		{
+			"node", func(s string) error { return schema.Node(s).Validate() },
 			[]string{"a", "worker-1", "ip-10-0-0-1.eu.compute.internal", "Host_1", long(253)},
-			[]string{"", "-a", "a-", ".a", "a.", "a/b", "a b", "a\n", "ä", "..", long(254)}},
-		{"container id", func(s string) error { return schema.ContainerID(s).Validate() },
+			[]string{"", "-a", "a-", ".a", "a.", "a/b", "a b", "a\n", "ä", "..", long(254)},
+		},
+		{
+			"container id", func(s string) error { return schema.ContainerID(s).Validate() },
 			[]string{"a", "abc", "5cca5b4d29c5", long(64), "a_b.c-d", "a-", long(128)},
-			[]string{"", "-a", ".a", "..", "_a", "a/b", "../a", "a b", "a\n", "a\x00", "ä", long(129)}},
-		{"pod id", func(s string) error { return schema.PodID(s).Validate() },
+			[]string{"", "-a", ".a", "..", "_a", "a/b", "../a", "a b", "a\n", "a\x00", "ä", long(129)},
+		},
+		{
+			"pod id", func(s string) error { return schema.PodID(s).Validate() },
 			[]string{"6f1b1c1e-8d1f-4c57-9b1a-2f4f1a7f6a11", "abc"},
-			[]string{"", "..", "a/b", "a\n", long(129)}},
-		{"network name", func(s string) error { return schema.NetworkName(s).Validate() },
+			[]string{"", "..", "a/b", "a\n", long(129)},
+		},
+		{
+			"network name", func(s string) error { return schema.NetworkName(s).Validate() },
 			[]string{"a", "blue", "5", "my.net_1-x", long(253)},
-			[]string{"", ".", "..", "-a", "a/b", "a b", "a\n", long(254)}},
-		{"interface name", func(s string) error { return schema.IfName(s).Validate() },
+			[]string{"", ".", "..", "-a", "a/b", "a b", "a\n", long(254)},
+		},
+		{
+			"interface name", func(s string) error { return schema.IfName(s).Validate() },
 			[]string{"net1", "eth0", "a.100", "x@y", "-a", "_", long(15)},
-			[]string{"", ".", "..", "a/b", "a:b", "a b", "a\t", "a\n", "a\x7f", "ä", long(16)}},
+			[]string{"", ".", "..", "a/b", "a:b", "a b", "a\t", "a\n", "a\x7f", "ä", long(16)},
+		},
 	}
 	for _, tt := range tests {
 		for _, s := range tt.good {

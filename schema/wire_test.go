@@ -55,14 +55,20 @@ func TestWireFormat(t *testing.T) {
 	}
 	golden(t, "host-routed-memif", host)
 	golden(t, "host-bridged-vhost-user", bridged)
-	golden(t, "host-least", schema.HostInterface{Network: "n", Pod: schema.PodRef{ID: "p"}, IfType: schema.Memif, NetType: schema.NetNone,
-		Memif: &schema.MemifEnd{Role: schema.MemifSlave, Mode: schema.MemifIP, Socket: "s"}})
+	golden(t, "host-least", schema.HostInterface{
+		Network: "n", Pod: schema.PodRef{ID: "p"}, IfType: schema.Memif, NetType: schema.NetNone,
+		Memif: &schema.MemifEnd{Role: schema.MemifSlave, Mode: schema.MemifIP, Socket: "s"},
+	})
 	golden(t, "pod-routed-memif", pod)
-	golden(t, "status-ready", schema.InterfaceStatus{SpecRevision: 42, State: schema.Ready, Reason: schema.ReasonApplied, Interface: "memif1/0",
-		SwIfIndex: &index, MAC: schema.MAC{2, 0xfe, 0, 0, 0, 1}, MTU: 9000, Link: schema.LinkUp, SocketPath: "/run/vpp-cni/pods/p/net1.memif", Since: since})
+	golden(t, "status-ready", schema.InterfaceStatus{
+		SpecRevision: 42, State: schema.Ready, Reason: schema.ReasonApplied, Interface: "memif1/0",
+		SwIfIndex: &index, MAC: schema.MAC{2, 0xfe, 0, 0, 0, 1}, MTU: 9000, Link: schema.LinkUp, SocketPath: "/run/vpp-cni/pods/p/net1.memif", Since: since,
+	})
 	golden(t, "status-failed", schema.InterfaceStatus{SpecRevision: 42, State: schema.Failed, Reason: schema.ReasonUnknownField, Message: `unknown field "x"`, Since: since})
-	golden(t, "agent", schema.AgentInfo{Node: "worker-1", AgentVersion: "v0.1.0", Instance: "i1", PID: 4242, BootID: "b007", VPPVersion: "25.10", VPPPID: 77,
-		RunDir: "/run/vpp-cni", Ready: false, Reason: schema.ReasonVPPDown, Message: "no VPP", Since: since})
+	golden(t, "agent", schema.AgentInfo{
+		Node: "worker-1", AgentVersion: "v0.1.0", Instance: "i1", PID: 4242, BootID: "b007", VPPVersion: "25.10", VPPPID: 77,
+		RunDir: "/run/vpp-cni", Ready: false, Reason: schema.ReasonVPPDown, Message: "no VPP", Since: since,
+	})
 	golden(t, "network", schema.Network{DomainID: schema.FirstNamedDomain, VRF: 10, MTU: 1500})
 	golden(t, "network-empty", schema.Network{})
 	golden(t, "bridge-domain", schema.BridgeDomain{Network: "red"})
@@ -77,7 +83,7 @@ func golden[V schema.Value](t *testing.T, name string, v V) {
 	}
 	path := filepath.Join("testdata", name+".json")
 	if *update {
-		if err := os.WriteFile(path, append(got, '\n'), 0o600); err != nil {
+		if err = os.WriteFile(path, append(got, '\n'), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

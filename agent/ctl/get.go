@@ -41,7 +41,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/nodes/ | grep -A1 /agent`,
 		Example: "  vpp-cnictl get nodes -o wide",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf("--output", form, forms...); err != nil {
+			if err := checkOutput(form, forms...); err != nil {
 				return err
 			}
 			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNodes(ctx, s, form) })
@@ -126,7 +126,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/nodes/<node>/`,
   vpp-cnictl get attachments --node worker-1 --network blue -o wide`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf("--output", form, forms...); err != nil {
+			if err := checkOutput(form, forms...); err != nil {
 				return err
 			}
 			f := store.Filter{Node: schema.Node(node), Network: schema.NetworkName(network)}
@@ -196,7 +196,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/networks/`,
 		Example: "  vpp-cnictl get networks",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf("--output", form, forms...); err != nil {
+			if err := checkOutput(form, forms...); err != nil {
 				return err
 			}
 			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNetworks(ctx, s, form) })

@@ -32,7 +32,7 @@ var errDrift = errors.New("VPP does not hold what is desired")
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	a := &app{out: out, errOut: errOut}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // cobra hands the context to each command
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

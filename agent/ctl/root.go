@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -119,12 +121,10 @@ func (a *app) with(ctx context.Context, fn func(context.Context, *store.Store) e
 	return err
 }
 
-// oneOf is the check of a positional argument or flag with fixed values.
-func oneOf(what, got string, allowed ...string) error {
-	for _, v := range allowed {
-		if got == v {
-			return nil
-		}
+// checkOutput is the check of the flag -o.
+func checkOutput(form string, allowed ...string) error {
+	if slices.Contains(allowed, form) {
+		return nil
 	}
-	return fmt.Errorf("%s %q is not allowed: one of %v", what, got, allowed)
+	return fmt.Errorf("--output %q is not allowed: one of %s", form, strings.Join(allowed, ", "))
 }

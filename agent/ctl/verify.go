@@ -67,7 +67,7 @@ Exit codes: 0 VPP holds what is desired, 1 it does not, 2 error.`,
   vpp-cnictl verify --agent unix:///run/vpp-cni/agent.sock --node worker-1`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf("--output", form, formTable, formJSON, formYAML); err != nil {
+			if err := checkOutput(form, formTable, formJSON, formYAML); err != nil {
 				return err
 			}
 			if agent == "" {

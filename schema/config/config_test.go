@@ -57,8 +57,10 @@ func TestLoad(t *testing.T) {
 			User: "cni", PasswordFile: "/etc/pw",
 		},
 		RunDir: "/run/other", MTU: 1500, Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log", LogLevel: "debug",
-		Agent: config.Agent{VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods",
-			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second)},
+		Agent: config.Agent{
+			VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods",
+			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second),
+		},
 	}
 	if d := cmp.Diff(want, f); d != "" {
 		t.Errorf("-want +got\n%s", d)

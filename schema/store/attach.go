@@ -100,7 +100,7 @@ func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, err
 			return 0, fmt.Errorf("%s: the pod's interface is taken by a value that cannot be read: %w", what, p.Err)
 		}
 		if old := p.Value.Container; old != a.Container {
-			if err := old.Validate(); err != nil {
+			if err = old.Validate(); err != nil {
 				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, err)
 			}
 			ops = append(ops, clientv3.OpDelete(k.Host(a.Node, old, a.IfName)))
@@ -116,7 +116,7 @@ func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, err
 // encode checks a's names and values, and that both ends speak of one
 // attachment.
 func (a Attachment) encode(l Lookup) (host, pod []byte, err error) {
-	if err := firstError(l.validate(true), a.Host.Validate(), a.Pod.Validate()); err != nil {
+	if err = firstError(l.validate(true), a.Host.Validate(), a.Pod.Validate()); err != nil {
 		return nil, nil, err
 	}
 	if a.Pod.Container != a.Container {

@@ -18,21 +18,21 @@ nodes/node-1/pods/p1/interfaces/net1`
 func TestAttachAndLook(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	empty := e.look("c1", "p1", "blue")
+	empty := e.look("c1", "blue")
 	if empty.Agent == nil || empty.Host != nil || empty.Pod != nil || empty.HostStatus != nil || empty.PodStatus != nil {
 		t.Errorf("before ADD: %+v, want the agent only", empty)
 	}
 	if n, ok := empty.Networks["blue"]; !ok || n != nil {
 		t.Errorf("network blue: %v, %v, want a nil entry", n, ok)
 	}
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	same(t, "keys", e.keys(), attached)
-	v := e.look("c1", "p1")
+	v := e.look("c1")
 	if v.Host.Rev != rev || v.Pod.Rev != rev {
 		t.Errorf("revisions %d and %d, want both %d: one transaction", v.Host.Rev, v.Pod.Rev, rev)
 	}
-	same(t, "host value", string(v.Host.Raw), encode(t, attachment("c1", "p1").Host))
-	same(t, "pod value", string(v.Pod.Raw), encode(t, attachment("c1", "p1").Pod))
+	same(t, "host value", string(v.Host.Raw), encode(t, attachment("c1").Host))
+	same(t, "pod value", string(v.Pod.Raw), encode(t, attachment("c1").Pod))
 }
 
 func TestAttachGuards(t *testing.T) {
@@ -59,10 +59,10 @@ func TestAttachGuards(t *testing.T) {
 			e.remove(e.store.Keys().Network("blue"))
 			e.put(e.store.Keys().Network("red"), `{}`)
 			e.announce(node)
-			seen := e.look("c1", "p1", "blue", "red")
+			seen := e.look("c1", "blue", "red")
 			tt.change(e)
 			before := e.keys()
-			_, err := e.store.Attach(e.ctx, attachment("c1", "p1"), seen)
+			_, err := e.store.Attach(e.ctx, attachment("c1"), seen)
 			if tt.want == "" {
 				is(t, err, nil)
 				return
@@ -87,7 +87,7 @@ func TestAttachRefusesWhatIsNotValid(t *testing.T) {
 		"the host's end names": func(a *store.Attachment) { a.Host.Pod.ID = "p2" },
 		"memif.secret":         func(a *store.Attachment) { a.Host.Memif.Secret = schema.Secret(strings.Repeat("x", 24)) },
 	} {
-		a := attachment("c1", "p1")
+		a := attachment("c1")
 		spoil(&a)
 		_, err := e.store.Attach(e.ctx, a, store.View{})
 		if err == nil || !strings.Contains(err.Error(), name) {
@@ -101,11 +101,11 @@ func TestTwoAttachesAtOnce(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	const n = 8
-	seen := e.look("c1", "p1")
+	seen := e.look("c1")
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { _, errs[i] = e.store.Attach(e.ctx, attachment("c1", "p1"), seen) })
+		wg.Go(func() { _, errs[i] = e.store.Attach(e.ctx, attachment("c1"), seen) })
 	}
 	wg.Wait()
 	won := 0
@@ -124,10 +124,10 @@ func TestTwoAttachesAtOnce(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	e.attach("old", "p1")
+	e.attach("old")
 	e.put(e.store.Keys().PodStatus(node, "p1", ifname), "{}")
 	e.put(e.store.Keys().HostStatus(node, "old", ifname), "{}")
-	e.attach("new", "p1")
+	e.attach("new")
 	same(t, "after takeover", e.keys(), `nodes/node-1/agent
 nodes/node-1/host-status/old/net1
 nodes/node-1/host/new/net1
@@ -139,7 +139,7 @@ nodes/node-1/pods/p1/interfaces/net1`)
 	if d.Existed || d.Host != nil || d.Pod != nil {
 		t.Errorf("late DEL removed %+v, want nothing", d)
 	}
-	if v := e.look("new", "p1"); v.Host == nil || v.Pod == nil || v.Pod.Value.Container != "new" {
+	if v := e.look("new"); v.Host == nil || v.Pod == nil || v.Pod.Value.Container != "new" {
 		t.Errorf("after the late DEL: %+v, want both ends of new", v)
 	}
 }
@@ -148,7 +148,7 @@ func TestTakeoverOfWhatCannotBeRead(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	e.put(e.store.Keys().PodInterface(node, "p1", ifname), `{"container":"old","future":1}`)
-	_, err := e.store.Attach(e.ctx, attachment("new", "p1"), e.look("new", "p1"))
+	_, err := e.store.Attach(e.ctx, attachment("new"), e.look("new"))
 	var unknown *schema.UnknownFieldError
 	if !errors.As(err, &unknown) || unknown.Field != "future" {
 		t.Errorf("error %v, want it to name the unknown field future", err)
@@ -163,31 +163,31 @@ func TestDetach(t *testing.T) {
 		left    string
 	}{
 		{"both ends and the pod's status", func(e *env) (store.Lookup, int64) {
-			e.attach("c1", "p1")
+			e.attach("c1")
 			e.put(e.store.Keys().PodStatus(node, "p1", ifname), "{}")
 			return lookup("c1", "p1"), 0
 		}, true, ""},
 		{"the pod is found from the host end", func(e *env) (store.Lookup, int64) {
-			e.attach("c1", "p1")
+			e.attach("c1")
 			return lookup("c1", ""), 0
 		}, true, ""},
 		{"a wrong pod in the call", func(e *env) (store.Lookup, int64) {
-			e.attach("c1", "p1")
+			e.attach("c1")
 			return lookup("c1", "c1"), 0
 		}, true, ""},
 		{"another interface stays", func(e *env) (store.Lookup, int64) {
-			e.attach("c1", "p1")
+			e.attach("c1")
 			l := lookup("c1", "p1")
 			l.IfName = "net2"
 			return l, 0
 		}, false, "nodes/node-1/host/c1/net1\nnodes/node-1/pods/p1/interfaces/net1"},
 		{"nothing there", func(*env) (store.Lookup, int64) { return lookup("c1", "p1"), 0 }, false, ""},
 		{"half of it: the pod end", func(e *env) (store.Lookup, int64) {
-			e.attach("c1", "p1")
+			e.attach("c1")
 			e.remove(e.store.Keys().Host(node, "c1", ifname))
 			return lookup("c1", "p1"), 0
 		}, true, ""},
-		{"ADD withdraws its own", func(e *env) (store.Lookup, int64) { return lookup("c1", "p1"), e.attach("c1", "p1") }, true, ""},
+		{"ADD withdraws its own", func(e *env) (store.Lookup, int64) { return lookup("c1", "p1"), e.attach("c1") }, true, ""},
 		{"values of a newer version", func(e *env) (store.Lookup, int64) {
 			e.put(e.store.Keys().Host(node, "c1", ifname), `{"pod":{"id":"p1"},"future":1}`)
 			e.put(e.store.Keys().PodInterface(node, "p1", ifname), `{"container":"c1","future":1}`)
@@ -215,7 +215,7 @@ func TestDetach(t *testing.T) {
 func TestDetachOfAnotherRevision(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	_, err := e.store.Detach(e.ctx, lookup("c1", "p1"), rev-1)
 	is(t, err, store.ErrConflict)
 	same(t, "keys", e.keys(), attached)
@@ -224,13 +224,13 @@ func TestDetachOfAnotherRevision(t *testing.T) {
 func TestDetachReportsTheStatusToWaitFor(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	e.attach("c1", "p1")
+	e.attach("c1")
 	d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
 	is(t, err, nil)
 	if d.HostStatus != nil {
 		t.Errorf("status %+v, want none", d.HostStatus)
 	}
-	e.attach("c1", "p1")
+	e.attach("c1")
 	e.put(e.store.Keys().HostStatus(node, "c1", ifname), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready}))
 	d, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
 	is(t, err, nil)

@@ -32,8 +32,10 @@ func (s *Store) AwaitHostStatus(ctx context.Context, node schema.Node, container
 	if err := l.validate(false); err != nil {
 		return err
 	}
-	w := &waiter{s: s, what: "await status of " + l.String(), done: done, next: fromRev,
-		statusKey: s.keys.HostStatus(node, container, ifname), agentKey: s.keys.Agent(node)}
+	w := &waiter{
+		s: s, what: "await status of " + l.String(), done: done, next: fromRev,
+		statusKey: s.keys.HostStatus(node, container, ifname), agentKey: s.keys.Agent(node),
+	}
 	for try := 0; ; try++ {
 		stop, err := w.watch(ctx)
 		if stop {

@@ -58,7 +58,7 @@ func (e *env) status(st schema.State, spec int64) {
 func TestAwaitHostStatus(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	e.put(e.store.Keys().HostStatus(node, "c1", "net10"), "another interface's")
 	e.status(schema.Pending, rev) // before the watch begins: it must not be missed
 	a := &awaited{stop: fmt.Sprintf("Ready of %d", rev)}
@@ -73,7 +73,7 @@ func TestAwaitSeesTheAgent(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	e.status(schema.Ready, 1)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	a := &awaited{stop: "no status, agent gone"}
 	done := e.await(e.ctx, rev+1, a)
 	e.announce(node)
@@ -87,7 +87,7 @@ func TestAwaitSeesTheAgent(t *testing.T) {
 func TestAwaitAfterCompaction(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	e.status(schema.Ready, rev)
 	e.put("elsewhere", "so that the status is older than what compaction keeps")
 	is(t, e.cluster.Compact(e.ctx), nil)
@@ -98,7 +98,7 @@ func TestAwaitAfterCompaction(t *testing.T) {
 func TestAwaitOverARestart(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	a := &awaited{stop: fmt.Sprintf("Ready of %d", rev)}
 	done := e.await(e.ctx, rev+1, a)
 	e.status(schema.Pending, rev)
@@ -112,7 +112,7 @@ func TestAwaitOverARestart(t *testing.T) {
 func TestAwaitTimesOut(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	a := &awaited{}
 	ctx, cancel := context.WithTimeout(e.ctx, 300*time.Millisecond)
 	defer cancel()
@@ -131,7 +131,7 @@ func TestAwaitTimesOut(t *testing.T) {
 func TestAwaitRefusesAStatusOfANewerVersion(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1", "p1")
+	rev := e.attach("c1")
 	e.put(e.store.Keys().HostStatus(node, "c1", ifname), `{"future":1}`)
 	var unknown *schema.UnknownFieldError
 	if err := <-e.await(e.ctx, rev+1, &awaited{}); !errors.As(err, &unknown) {

@@ -88,7 +88,7 @@ func TestDeleteNetworkInUse(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	e.put(e.store.Keys().Network("blue"), `{}`)
-	e.attach("c1", "p1")
+	e.attach("c1")
 	_, err := e.store.DeleteNetwork(e.ctx, "blue")
 	var used *store.InUseError
 	if !errors.As(err, &used) || used.Attachments != 1 || used.Example != "c1/net1 on node node-1" {
@@ -112,10 +112,10 @@ func TestDeleteNetworkRacesAttach(t *testing.T) {
 	e.announce(node)
 	for i := range 20 {
 		e.put(e.store.Keys().Network("blue"), `{}`)
-		seen := e.look("c1", "p1", "blue")
+		seen := e.look("c1", "blue")
 		var attachErr, deleteErr error
 		var wg sync.WaitGroup
-		wg.Go(func() { _, attachErr = e.store.Attach(e.ctx, attachment("c1", "p1"), seen) })
+		wg.Go(func() { _, attachErr = e.store.Attach(e.ctx, attachment("c1"), seen) })
 		wg.Go(func() { _, deleteErr = e.store.DeleteNetwork(e.ctx, "blue") })
 		wg.Wait()
 		if (attachErr == nil) == (deleteErr == nil) {
@@ -131,7 +131,7 @@ func TestAttachmentsAndNodes(t *testing.T) {
 	k := e.store.Keys()
 	e.announce(node)
 	e.announce("node-10")
-	e.attach("c1", "p1")
+	e.attach("c1")
 	e.put(k.HostStatus(node, "c1", ifname), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready}))
 	e.put(k.PodStatus(node, "p1", ifname), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Pending}))
 	e.put(k.HostStatus(node, "gone", ifname), "{}")       // not yet removed by the agent

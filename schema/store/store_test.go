@@ -22,6 +22,7 @@ const timeLimit = time.Minute
 const (
 	node   = schema.Node("node-1")
 	ifname = schema.IfName("net1")
+	pod    = schema.PodID("p1")
 )
 
 // env is one etcd with a store on it and a plain client beside it.
@@ -95,7 +96,7 @@ func (e *env) keys() string {
 	return strings.Join(out, "\n")
 }
 
-func (e *env) look(container schema.ContainerID, pod schema.PodID, networks ...schema.NetworkName) store.View {
+func (e *env) look(container schema.ContainerID, networks ...schema.NetworkName) store.View {
 	e.Helper()
 	v, err := e.store.Look(e.ctx, store.Lookup{Node: node, Container: container, IfName: ifname, Pod: pod, Networks: networks})
 	if err != nil {
@@ -104,16 +105,17 @@ func (e *env) look(container schema.ContainerID, pod schema.PodID, networks ...s
 	return v
 }
 
-func (e *env) attach(container schema.ContainerID, pod schema.PodID) int64 {
+// attach attaches container as the sandbox of pod p1.
+func (e *env) attach(container schema.ContainerID) int64 {
 	e.Helper()
-	rev, err := e.store.Attach(e.ctx, attachment(container, pod), e.look(container, pod))
+	rev, err := e.store.Attach(e.ctx, attachment(container), e.look(container))
 	if err != nil {
 		e.Fatal(err)
 	}
 	return rev
 }
 
-func attachment(container schema.ContainerID, pod schema.PodID) store.Attachment {
+func attachment(container schema.ContainerID) store.Attachment {
 	end := schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: "s3cret"}
 	other := end
 	other.Role = schema.MemifSlave

@@ -18,9 +18,9 @@ func (v *vpp) registerPing() {
 }
 
 // wantPingFinishedEvents answers at once and tells the counts when done. Other
-// messages are served meanwhile. A real VPP serves none of them until the pings
-// are over, and worse, each that comes in cuts the present wait short, so that
-// its answer is not counted: whoever pings there keeps the API quiet.
+// messages are served meanwhile. In a real VPP a message of any client that
+// comes in before the pings are over ends this and all remaining waits, so that
+// their answers are not counted: whoever pings there keeps the API quiet.
 func (v *vpp) wantPingFinishedEvents(c *api.Client, q *ping.WantPingFinishedEvents, _ *ping.WantPingFinishedEventsReply) retval {
 	dst := addressOf(q.Address)
 	repeat := int(q.Repeat)

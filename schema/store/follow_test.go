@@ -209,7 +209,7 @@ func TestFollowWithoutQuorum(t *testing.T) {
 }
 
 func TestFollowLeavesNothingBehind(t *testing.T) {
-	e := newEnv(t, etcdtest.Options{})
+	e := newEnvAlone(t, etcdtest.Options{})
 	e.put("warm", "the server's own goroutines")
 	before := goleak.IgnoreCurrent()
 	s, err := store.Open(store.Config{Endpoints: e.cluster.Endpoints(), ProgressInterval: 50 * time.Millisecond})

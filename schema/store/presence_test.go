@@ -79,7 +79,6 @@ func TestPresenceComesBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			e := newEnv(t, etcdtest.Options{})
 			p := e.present(e.store)
 			is(t, p.Set(e.ctx, []byte("one")), nil)

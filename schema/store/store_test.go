@@ -34,7 +34,15 @@ type env struct {
 	raw     *clientv3.Client
 }
 
+// newEnv starts one, and lets the test run beside others.
 func newEnv(t *testing.T, opts etcdtest.Options) *env {
+	t.Helper()
+	t.Parallel()
+	return newEnvAlone(t, opts)
+}
+
+// newEnvAlone starts one for a test that runs alone.
+func newEnvAlone(t *testing.T, opts etcdtest.Options) *env {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeLimit)
 	t.Cleanup(cancel)

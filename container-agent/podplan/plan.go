@@ -145,10 +145,11 @@ func (p *Plan) routed(iface model.ID, v schema.PodInterface) {
 	if v.VLAN != 0 {
 		iface = p.vlan(iface, v.VLAN)
 	}
-	for _, a := range v.Addresses {
+	addresses, routes := layer3(v)
+	for _, a := range addresses {
 		p.add(model.Address{Interface: iface, Prefix: a})
 	}
-	for _, r := range v.Routes {
+	for _, r := range routes {
 		p.add(model.Route{Prefix: r.Dst, Interface: iface, NextHop: nextHop(v, r)})
 	}
 }

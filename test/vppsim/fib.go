@@ -204,7 +204,7 @@ func (v *vpp) syncRoute(e *fibEntry) {
 	}
 	paths := make([]dataplane.Path, 0, len(e.sources[source]))
 	for _, p := range e.sources[source] {
-		paths = append(paths, p.plane(e.table.fib.v6))
+		paths = append(paths, p.plane(e.key))
 	}
 	v.plane.SetRoute(e.table.id, e.key, paths)
 	e.inPlane = true
@@ -212,12 +212,14 @@ func (v *vpp) syncRoute(e *fibEntry) {
 
 // plane is the path for the data plane. One without interface and next hop
 // cannot be resolved: packets are dropped, which is what VPP does on such types.
-func (p fibPath) plane(v6 bool) dataplane.Path {
+// A host's own address as its next hop is how VPP writes that it is attached.
+func (p fibPath) plane(dst netip.Prefix) dataplane.Path {
 	if p.dead || p.Type != fib_types.FIB_API_PATH_TYPE_NORMAL {
 		return dataplane.Path{Interface: dataplane.NoInterface}
 	}
 	out := dataplane.Path{Interface: p.SwIfIndex}
-	if nh := addrOf(p.Nh.Address, v6); !nh.IsUnspecified() {
+	nh := addrOf(p.Nh.Address, dst.Addr().Is6())
+	if !nh.IsUnspecified() && !(dst.IsSingleIP() && nh == dst.Addr()) {
 		out.NextHop = nh
 	}
 	return out

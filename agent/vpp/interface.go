@@ -136,6 +136,10 @@ func (v *VPP) describe(ctx context.Context, s *session, idx uint32, tag model.Ta
 			return err
 		}
 	}
+	if i, ok := v.foresee(idx, want); ok {
+		v.index.add(i, want)
+		return nil
+	}
 	d, err := s.details(ctx, idx)
 	if err != nil {
 		return err
@@ -147,6 +151,27 @@ func (v *VPP) describe(ctx context.Context, s *session, idx uint32, tag model.Ta
 	i.id = want.ID()
 	v.index.add(*i, want)
 	return nil
+}
+
+// foresee is what VPP makes of a memif, where it has nothing to choose: a full
+// pass makes a thousand, and need not ask for each.
+func (v *VPP) foresee(idx uint32, want model.Object) (iface, bool) {
+	m, ok := want.(model.Memif)
+	if !ok || m.MAC == (model.MAC{}) && !m.IPMode {
+		return iface{}, false
+	}
+	sock, ok := v.index.socketOf(m.Socket)
+	if !ok {
+		return iface{}, false
+	}
+	i := iface{
+		idx: idx, tag: m.Tag, mark: string(m.Tag), id: m.ID(),
+		name: fmt.Sprintf("memif%d/0", sock.id), mtu: defaultMTU(m),
+	}
+	if !m.IPMode {
+		i.mac = m.MAC
+	}
+	return i, true
 }
 
 // details is an interface as VPP has it, nil if there is none of this index.

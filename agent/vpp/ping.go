@@ -30,9 +30,7 @@ func (v *VPP) Ping(ctx context.Context, dst netip.Addr, repeat int, interval tim
 	if missing := s.lacks(&ping.WantPingFinishedEvents{}, &ping.PingFinishedEvent{}); missing != nil {
 		return 0, 0, fmt.Errorf("ping %s: %w", dst, missing)
 	}
-	wctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	events, err := s.conn.WatchEvent(wctx, &ping.PingFinishedEvent{})
+	events, err := s.pingEvents()
 	if err != nil {
 		return 0, 0, fmt.Errorf("ping %s: %w", dst, err)
 	}
@@ -47,6 +45,29 @@ func (v *VPP) Ping(ctx context.Context, dst netip.Addr, repeat int, interval tim
 		replies += int(done.ReplyCount)
 	}
 	return sent, replies, nil
+}
+
+// pingEvents subscribes once a session: GoVPP v0.13.0 panics on an event when one
+// of two subscriptions to it was closed (Unsubscribe does not store the shorter
+// list), and a watcher's Close takes effect later.
+func (s *session) pingEvents() (api.Watcher, error) {
+	if s.pings == nil {
+		events, err := s.conn.WatchEvent(s.ctx, &ping.PingFinishedEvent{})
+		if err != nil {
+			return nil, err
+		}
+		s.pings = events
+	}
+	for { // what came after a ping was given up
+		select {
+		case <-s.pings.Events():
+			if s.ctx.Err() != nil {
+				return nil, s.down()
+			}
+		default:
+			return s.pings, nil
+		}
+	}
 }
 
 func (s *session) pingOnce(ctx context.Context, events api.Watcher, dst netip.Addr, interval time.Duration) (*ping.PingFinishedEvent, error) {

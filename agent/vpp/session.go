@@ -30,6 +30,7 @@ type session struct {
 	mute atomic.Pointer[error]
 	// pinging is set while VPP must be left alone.
 	pinging atomic.Bool
+	pings   api.Watcher // guarded by VPP.pinging
 }
 
 func newSession(ctx context.Context, conn *core.Connection, cfg Config) *session {

@@ -44,8 +44,10 @@ func (v *VPP) watch(s *session) {
 	go func() {
 		defer close(done)
 		for {
-			if _, err := stream.RecvMsg(); err != nil {
-				return // the session has ended
+			// An error that is not the session's end is one about the answer's
+			// type; it is an answer nevertheless.
+			if _, err := stream.RecvMsg(); err != nil && s.ctx.Err() != nil {
+				return
 			}
 			p.answered.Add(1)
 		}

@@ -1,7 +1,11 @@
 package vpptest_test
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,117 +17,180 @@ import (
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
 
-type family struct {
-	name                        string
-	gw, gwLoop, pod1, pod2, all string
-	len                         int
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// routedCase is a network of routed pods that share a gateway.
+type routedCase struct {
+	ipMode bool
+	vrf    uint32
+	gw     netip.Addr
+	pods   [2]netip.Addr
 }
 
-func routedHost(ipMode bool, vrf uint32, sock1, sock2 string, loopLen int, v6 bool) []model.Object {
-	lo := model.Loopback{Tag: "vpp-cni/gw/net"}
-	objs := []model.Object{}
-	gw, p1, p2 := "10.1.0.1", "10.1.0.2/32", "10.1.0.3/32"
-	if v6 {
-		gw, p1, p2 = "fd00:1::1", "fd00:1::2/128", "fd00:1::3/128"
+func (c routedCase) name() string {
+	mode := "ethernet"
+	if c.ipMode {
+		mode = "ip"
 	}
-	ifs := []model.ID{lo.ID()}
-	if vrf != 0 {
-		objs = append(objs, model.Table{VRF: vrf}, model.Table{VRF: vrf, V6: true})
+	family := "IPv4"
+	if c.gw.Is6() {
+		family = "IPv6"
 	}
-	objs = append(objs, lo)
-	m1 := model.Memif{Tag: "vpp-cni/net1/pod1", Socket: sock1, Master: true, IPMode: ipMode}
-	m2 := model.Memif{Tag: "vpp-cni/net1/pod2", Socket: sock2, Master: true, IPMode: ipMode}
-	objs = append(objs, m1, m2)
-	ifs = append(ifs, m1.ID(), m2.ID())
-	if vrf != 0 {
-		for _, i := range ifs {
-			objs = append(objs, model.InterfaceTable{Interface: i, VRF: vrf}, model.InterfaceTable{Interface: i, VRF: vrf, V6: true})
+	return fmt.Sprintf("%s %s table %d", mode, family, c.vrf)
+}
+
+// host are the objects of the host end. The gateway's address stands on a
+// loopback and is lent to every pod's interface; both stand in the table for
+// both families.
+func (c routedCase) host(sockets [2]string) []model.Object {
+	lo := model.Loopback{Tag: tagLoop}
+	objs := []model.Object{lo, model.Address{Interface: lo.ID(), VRF: c.vrf, Prefix: single(c.gw)}, model.AdminUp{Interface: lo.ID()}}
+	inTable := []model.ID{lo.ID()}
+	for n, sock := range sockets {
+		m := model.Memif{Tag: model.Tag(fmt.Sprintf("vpp-cni/net1/%d", n)), Socket: sock, Master: true, IPMode: c.ipMode}
+		objs = append(objs, model.Socket{Path: sock}, m,
+			model.Unnumbered{Interface: m.ID(), Lender: lo.ID()},
+			model.AdminUp{Interface: m.ID()},
+			model.Route{VRF: c.vrf, Prefix: single(c.pods[n]), Interface: m.ID()})
+		inTable = append(inTable, m.ID())
+	}
+	if c.vrf != 0 {
+		for _, v6 := range []bool{false, true} {
+			objs = append(objs, model.Table{VRF: c.vrf, V6: v6})
+			for _, i := range inTable {
+				objs = append(objs, model.InterfaceTable{Interface: i, VRF: c.vrf, V6: v6})
+			}
 		}
 	}
-	objs = append(objs, model.Address{Interface: lo.ID(), VRF: vrf, Prefix: netip.PrefixFrom(addr(gw), loopLen)})
-	objs = append(objs, model.Unnumbered{Interface: m1.ID(), Lender: lo.ID()}, model.Unnumbered{Interface: m2.ID(), Lender: lo.ID()})
-	for _, i := range ifs {
-		objs = append(objs, model.AdminUp{Interface: i})
-	}
-	objs = append(objs,
-		model.Route{VRF: vrf, Prefix: pfx(p1), Interface: m1.ID()},
-		model.Route{VRF: vrf, Prefix: pfx(p2), Interface: m2.ID()})
 	return objs
 }
 
-func routedPod(ipMode bool, sock, ip string, v6 bool, wide bool) []model.Object {
-	m := model.Memif{Tag: "vpp-cni/net1/self", Socket: sock, IPMode: ipMode}
-	def, gw, l := "0.0.0.0/0", "10.1.0.1", 24
-	if v6 {
-		def, gw, l = "::/0", "fd00:1::1", 64
-	}
-	if !wide {
-		l = addr(gw).BitLen()
-	}
-	objs := []model.Object{
-		m,
-		model.Address{Interface: m.ID(), Prefix: netip.PrefixFrom(addr(ip), l)},
+// pod are the objects of a pod's end. Its address is a host prefix of bits bits:
+// with its subnet's, an ethernet pod would ask on its link for other pods.
+func (c routedCase) pod(n int, sock string, bits int) []model.Object {
+	m := model.Memif{Tag: tagMemif, Socket: sock, IPMode: c.ipMode}
+	return []model.Object{
+		model.Socket{Path: sock}, m,
+		model.Address{Interface: m.ID(), Prefix: netip.PrefixFrom(c.pods[n], bits)},
 		model.AdminUp{Interface: m.ID()},
+		model.Route{Prefix: single(c.gw), Interface: m.ID()},
+		model.Route{Prefix: netip.PrefixFrom(unspecified(c.gw), 0), Interface: m.ID(), NextHop: c.gw},
 	}
-	if !wide {
-		objs = append(objs, model.Route{Prefix: netip.PrefixFrom(addr(gw), l), Interface: m.ID()})
-	}
-	return append(objs, model.Route{Prefix: pfx(def), Interface: m.ID(), NextHop: addr(gw)})
 }
 
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// inPhases puts objects in the order of their kinds.
+func inPhases(t *testing.T, d *vpp.VPP, objs []model.Object) {
+	t.Helper()
+	for _, k := range model.Kinds() {
+		for _, o := range objs {
+			if o.ID().Kind == k {
+				vpptest.Put(t, d, o)
+			}
+		}
+	}
+}
+
+// reaches pings until an answer comes: the first request of a path is spent on
+// ARP or neighbour discovery.
+func reaches(d *vpp.VPP, t *testing.T, to netip.Addr) error {
+	t.Helper()
+	var sent int
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
+		n, replies, err := d.Ping(t.Context(), to, 2, 50*time.Millisecond)
+		if err != nil {
+			return err
+		}
+		if sent += n; replies > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s answers none of %d pings", to, sent)
+}
+
+// TestRouted sends packets between routed pods and their shared gateway. What it
+// puts is what the plans put.
 func TestRouted(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		ipMode bool
-		vrf    uint32
-		v6     bool
-		loop   int
-		wide   bool
-	}{
-		{"eth v4 wide", false, 0, false, 32, true},
-		{"eth v6 wide", false, 0, true, 128, true},
-		{"eth v4", false, 0, false, 32, false},
-		{"eth v6", false, 0, true, 128, false},
-		{"eth v4 vrf", false, 7, false, 32, false},
-		{"eth v6 vrf", false, 7, true, 128, false},
-		{"ip v4", true, 0, false, 32, false},
-		{"ip v6", true, 0, true, 128, false},
-		{"ip v4 vrf", true, 7, false, 32, false},
-		{"ip v6 vrf", true, 7, true, 128, false},
-		{"ip v4 wide", true, 0, false, 32, true},
-		{"ip v6 wide", true, 0, true, 128, true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			host, pod1, pod2 := vpptest.Start(t), vpptest.Start(t), vpptest.Start(t)
-			s1, s2 := host.Socket(t, "1", "net1"), host.Socket(t, "2", "net1")
-			h, p1, p2 := host.Driver(t), pod1.Driver(t), pod2.Driver(t)
-			a1, a2, gw := "10.1.0.2", "10.1.0.3", "10.1.0.1"
-			if tc.v6 {
-				a1, a2, gw = "fd00:1::2", "fd00:1::3", "fd00:1::1"
+	var cases []routedCase
+	for _, ipMode := range []bool{false, true} {
+		for _, vrf := range []uint32{0, 7} {
+			cases = append(cases,
+				routedCase{ipMode, vrf, addr("10.1.0.1"), [2]netip.Addr{addr("10.1.0.2"), addr("10.1.0.3")}},
+				routedCase{ipMode, vrf, addr("fd00:1::1"), [2]netip.Addr{addr("fd00:1::2"), addr("fd00:1::3")}})
+		}
+	}
+	vpps := [3]*vpptest.VPP{vpptest.Start(t), vpptest.Start(t), vpptest.Start(t)}
+	for _, tc := range cases {
+		t.Run(tc.name(), func(t *testing.T) {
+			h, p := startRouted(t, tc, vpps, tc.gw.BitLen())
+			for n := range p {
+				check(t, fmt.Sprintf("pod %d to gateway", n), reaches(p[n], t, tc.gw))
+				check(t, fmt.Sprintf("pod %d to the other", n), reaches(p[n], t, tc.pods[1-n]))
 			}
-			vpptest.Put(t, h, routedHost(tc.ipMode, tc.vrf, s1, s2, tc.loop, tc.v6)...)
-			vpptest.Put(t, p1, routedPod(tc.ipMode, s1, a1, tc.v6, tc.wide)...)
-			vpptest.Put(t, p2, routedPod(tc.ipMode, s2, a2, tc.v6, tc.wide)...)
-			time.Sleep(4 * time.Second)
-			ping := func(d *vpp.VPP, name, to string) {
-				sent, got, err := d.Ping(t.Context(), addr(to), 5, 100*time.Millisecond)
-				if err != nil || got < 3 {
-					t.Errorf("%s -> %s: %d of %d, %v", name, to, got, sent, err)
-				} else {
-					t.Logf("%s -> %s: %d of %d", name, to, got, sent)
-				}
-			}
-			ping(p1, "pod1", gw)
-			ping(p2, "pod2", gw)
-			ping(p1, "pod1", a2)
-			ping(p2, "pod2", a1)
-			if tc.vrf == 0 {
-				ping(h, "host", a1)
+			if tc.vrf == 0 { // VPP's ping over the API starts in table 0
+				check(t, "host to pod", reaches(h, t, tc.pods[0]))
 			}
 			if t.Failed() {
-				showCLI(t, host, "show interface addr", "show ip fib "+a1, "show ip6 fib fd00:1::2", "show adj", "show errors", "show ip neighbors", "show int")
-				showCLI(t, pod1, "show interface addr", "show ip neighbors", "show errors", "show int", "show ip6 fib "+gw)
+				showCLI(t, vpps[0], "show interface addr", "show ip fib", "show ip6 fib", "show ip neighbors", "show errors")
+				showCLI(t, vpps[1], "show interface addr", "show ip neighbors", "show errors")
 			}
 		})
+	}
+}
+
+// With its whole subnet on its link an ethernet pod reaches the gateway, but no
+// other pod: nobody answers for that one.
+func TestRoutedNeedsHostPrefix(t *testing.T) {
+	tc := routedCase{false, 0, addr("10.1.0.1"), [2]netip.Addr{addr("10.1.0.2"), addr("10.1.0.3")}}
+	vpps := [3]*vpptest.VPP{vpptest.Start(t), vpptest.Start(t), vpptest.Start(t)}
+	_, p := startRouted(t, tc, vpps, 24)
+	check(t, "pod 0 to gateway", reaches(p[0], t, tc.gw))
+	check(t, "pod 1 to gateway", reaches(p[1], t, tc.gw))
+	if _, replies, err := p[0].Ping(t.Context(), tc.pods[1], 10, 50*time.Millisecond); err != nil || replies != 0 {
+		t.Errorf("pod to pod on the link: %d replies, %v; the fact is no longer one", replies, err)
+	}
+}
+
+func startRouted(t *testing.T, tc routedCase, vpps [3]*vpptest.VPP, bits int) (*vpp.VPP, [2]*vpp.VPP) {
+	t.Helper()
+	sockets := [2]string{vpps[0].Socket(t, "0", "net1"), vpps[0].Socket(t, "1", "net1")}
+	h := vpps[0].Driver(t)
+	p := [2]*vpp.VPP{vpps[1].Driver(t), vpps[2].Driver(t)}
+	t.Cleanup(func() {
+		for n, d := range []*vpp.VPP{p[0], p[1], h} {
+			sweep(t, d, raw(t, vpps[(n+1)%3]))
+		}
+	})
+	inPhases(t, h, tc.host(sockets))
+	for n := range p {
+		inPhases(t, p[n], tc.pod(n, sockets[n], bits))
+	}
+	same(t, h, tc.host(sockets)...)
+	return h, p
+}
+
+func check(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// showCLI shows what a real VPP says of itself, where its vppctl lies beside it.
+func showCLI(t *testing.T, v *vpptest.VPP, commands ...string) {
+	t.Helper()
+	ctl := filepath.Join(filepath.Dir(os.Getenv("VPP")), "vppctl")
+	if _, err := os.Stat(ctl); err != nil || !v.Real {
+		return
+	}
+	for _, c := range commands {
+		out, err := exec.CommandContext(t.Context(), ctl, "-s", filepath.Join(v.Dir, "cli.sock"), c).CombinedOutput()
+		t.Logf("%s (%v)\n%s", c, err, out)
 	}
 }

@@ -300,8 +300,7 @@ func TestEtcdAway(t *testing.T) {
 	b.put("c2", host("p2"))
 	b.await("c1", 0, "Ready/Applied")
 	b.await("c2", 0, "Ready/Applied")
-	time.Sleep(100 * time.Millisecond)
-	b.written()
+	time.Sleep(500 * time.Millisecond) // the watch has heard that etcd answers progress requests
 
 	b.etcd.Stop(0)
 	b.eventually("loss of etcd", func() error {

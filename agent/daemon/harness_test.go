@@ -87,7 +87,7 @@ func (b *bench) driver(socket, root string) *vpp.VPP {
 // start runs the agent's loop until stop or the end of the test.
 func (b *bench) start(edit ...func(*daemon.Config)) {
 	b.t.Helper()
-	s, err := store.Open(store.Config{Endpoints: b.etcd.Endpoints(), RequestTimeout: time.Second, ProgressInterval: time.Second})
+	s, err := store.Open(store.Config{Endpoints: b.etcd.Endpoints(), RequestTimeout: time.Second, ProgressInterval: 200 * time.Millisecond})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
@@ -91,7 +92,14 @@ func (p Planner) Plan(container schema.ContainerID, ifname schema.IfName, h sche
 	return out, nil
 }
 
-func (p *Plan) add(objects ...model.Object) { p.Objects = append(p.Objects, objects...) }
+// add adds objects, each once.
+func (p *Plan) add(objects ...model.Object) {
+	for _, o := range objects {
+		if !slices.Contains(p.Objects, o) {
+			p.Objects = append(p.Objects, o)
+		}
+	}
+}
 
 // device is the memif or vhost-user interface with what it stands on.
 func (p *Plan) device(dir string, h schema.HostInterface) (model.ID, error) {

@@ -115,9 +115,6 @@ func (e *Engine) run(ctx context.Context, op Op) Applied {
 	} else {
 		err = driver.Put(ctx, op.Want, op.Have)
 	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", op, err)
-	}
 	a := Applied{Op: op, Took: time.Since(start), Err: err}
 	e.mu.Lock()
 	defer e.mu.Unlock()

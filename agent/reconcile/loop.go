@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -89,7 +88,7 @@ func (e *Engine) dump(ctx context.Context) (map[*side][]model.Object, map[*side]
 	for range e.sides {
 		a := <-answers
 		if a.err != nil {
-			failed[a.side] = fmt.Errorf("read %v: %w", a.side.driver.Kinds(), a.err)
+			failed[a.side] = a.err
 			continue
 		}
 		dumps[a.side] = a.objects

@@ -12,7 +12,7 @@ import (
 )
 
 // Driver reads and writes the objects of some kinds. Every operation is
-// idempotent, has a deadline, and may run beside others.
+// idempotent, has a deadline, and may run beside others. Errors name the object.
 type Driver interface {
 	// Kinds are the kinds that this driver has.
 	Kinds() []model.Kind

@@ -135,17 +135,17 @@ func (d *Driver) Put(_ context.Context, want, _ model.Object) error {
 	}
 	defer func() { _ = root.Close() }()
 	if err := root.Mkdir(name, DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make directory: %w", err)
+		return fmt.Errorf("put %s: %w", want.ID(), err)
 	}
 	st, err := root.Lstat(name)
 	if err != nil {
-		return fmt.Errorf("make directory: %w", err)
+		return fmt.Errorf("put %s: %w", want.ID(), err)
 	}
 	if !st.IsDir() {
-		return fmt.Errorf("%s is there and is no directory", filepath.Join(d.pods, name))
+		return fmt.Errorf("put %s: what is there is no directory", want.ID())
 	}
 	if err := root.Chmod(name, DirMode); err != nil { // Mkdir's mode went through the umask
-		return fmt.Errorf("make directory: %w", err)
+		return fmt.Errorf("put %s: %w", want.ID(), err)
 	}
 	return d.own(root, name)
 }
@@ -162,7 +162,7 @@ func (d *Driver) Delete(_ context.Context, have model.Object) error {
 	}
 	defer func() { _ = root.Close() }()
 	if err := root.RemoveAll(name); err != nil {
-		return fmt.Errorf("remove directory: %w", err)
+		return fmt.Errorf("delete %s: %w", have.ID(), err)
 	}
 	return nil
 }
@@ -183,14 +183,14 @@ func (d *Driver) Settle(socket string) error {
 	defer func() { _ = root.Close() }()
 	st, err := root.Lstat(name)
 	if err != nil {
-		return fmt.Errorf("settle socket: %w", err)
+		return fmt.Errorf("socket %s: %w", socket, err)
 	}
 	if st.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("settle socket: %s is no socket", socket)
+		return fmt.Errorf("socket %s: what is there is no socket", socket)
 	}
 	if d.mode != 0 {
 		if err := root.Chmod(name, d.mode); err != nil {
-			return fmt.Errorf("settle socket: %w", err)
+			return fmt.Errorf("socket %s: %w", socket, err)
 		}
 	}
 	return d.own(root, name)
@@ -201,7 +201,7 @@ func (d *Driver) own(root *os.Root, name string) error {
 		return nil
 	}
 	if err := root.Lchown(name, unset, d.gid); err != nil {
-		return fmt.Errorf("set group: %w", err)
+		return fmt.Errorf("group of %s: %w", filepath.Join(d.pods, name), err)
 	}
 	return nil
 }

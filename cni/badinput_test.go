@@ -151,6 +151,7 @@ func TestByHand(t *testing.T) {
 		{[]string{"frob"}, 2, `unknown argument "frob"`},
 	} {
 		cmd := exec.Command(filepath.Join(programs.bin, "vpp-cni"), tc.args...)
+		cmd.Env = []string{"GORACE=atexit_sleep_ms=10"}
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func stages() []stage {
 			name:    "IPAM is slow",
 			prepare: func(w *world, _ *proxy) { w.slowIPAM() },
 			reached: func(w *world, _ *proxy) bool { return w.exists("begun") },
-			release: func(w *world, _ *proxy) { w.touch("go") },
+			release: func(w *world, _ *proxy) { w.proceed() },
 			ipam:    "slow",
 		},
 		{
@@ -49,7 +49,7 @@ func stages() []stage {
 			reached: func(w *world, p *proxy) bool {
 				if w.exists("begun") && !w.exists("go") {
 					p.pause()
-					w.touch("go")
+					w.proceed()
 				}
 				return p.held() && len(w.allocated()) == 1
 			},
@@ -62,7 +62,7 @@ func stages() []stage {
 			reached: func(w *world, p *proxy) bool {
 				if w.exists("begun") && !w.exists("go") {
 					p.pause()
-					w.touch("go")
+					w.proceed()
 				}
 				return p.held() && len(w.allocated()) == 1
 			},
@@ -138,7 +138,7 @@ func TestSignalsDuringAdd(t *testing.T) {
 				w.agent.set(mode{})
 				w.call(runtimeOf("DEL").saying(ofPod("u1")), direct).ok(t)
 				w.nothingLeft()
-				w.touch("go")
+				w.proceed()
 				w.call(runtimeOf("ADD").with("next").saying(ofPod("u1")), direct).ok(t)
 				w.call(runtimeOf("DEL").with("next"), direct).ok(t)
 				w.nothingLeft()
@@ -159,7 +159,7 @@ func TestKilledIPAMGivesNothingOut(t *testing.T) {
 	add.signal(syscall.SIGKILL)
 	add.wait()
 	w.call(runtimeOf("DEL"), conf).ok(t)
-	w.touch("go")
+	w.proceed()
 	time.Sleep(300 * time.Millisecond)
 	w.nothingLeft()
 }
@@ -365,7 +365,7 @@ func TestIPAMKeepsTheAddress(t *testing.T) {
 	conf := w.conf(routedHost, w.hostLocal("keeps"))
 	w.call(runtimeOf("ADD"), conf).ok(t)
 	w.call(runtimeOf("DEL"), conf).fails(t, 5, "keeps", "disk is read-only")
-	w.touch("go")
+	w.proceed()
 	w.call(runtimeOf("DEL"), conf).ok(t)
 	w.nothingLeft()
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,10 @@ type shared struct {
 var programs shared
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // the tests mostly wait for the plugin's processes
+		os.Exit(setupFailed(err))
+	}
 	os.Exit(runTests(m))
 }
 

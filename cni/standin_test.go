@@ -46,7 +46,12 @@ func startStandIn(t *testing.T, keys schema.Keys) *standIn {
 	prefix := keys.HostPrefix(testNode)
 	watch := programs.cli.Watch(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-watch
-	go a.run(t, watch)
+	go func() {
+		defer close(a.done)
+		if err := a.run(watch); err != nil {
+			t.Errorf("stand-in agent: %v", err)
+		}
+	}()
 	t.Cleanup(func() {
 		a.cancel()
 		<-a.done
@@ -94,15 +99,15 @@ func (a *standIn) sawPut() bool {
 	return len(a.seen) > 0
 }
 
-func (a *standIn) run(t *testing.T, watch clientv3.WatchChan) {
-	defer close(a.done)
+func (a *standIn) run(watch clientv3.WatchChan) error {
 	for resp := range watch {
 		for _, ev := range resp.Events {
 			if err := a.event(ev); err != nil && a.ctx.Err() == nil {
-				t.Errorf("stand-in agent: %v", err)
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 func (a *standIn) event(ev *clientv3.Event) error {

@@ -35,7 +35,8 @@ func (p plugin) call(ctx context.Context, verb string, i int) (wall, cpu time.Du
 	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "vpp-cni"))
 	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_PATH="+p.bin)
 	if verb != "VERSION" {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("CNI_CONTAINERID=bench%059d", i), fmt.Sprintf("CNI_NETNS=/run/netns/bench%d", i), "CNI_IFNAME=net1")
+		cmd.Env = append(cmd.Env, fmt.Sprintf("CNI_CONTAINERID=bench%059d", i), fmt.Sprintf("CNI_NETNS=/run/netns/bench%d", i), "CNI_IFNAME=net1",
+			fmt.Sprintf("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME=pod-%d;K8S_POD_UID=00000000-0000-0000-0000-%012d", i, i))
 	}
 	cmd.Stdin = bytes.NewReader(p.conf)
 	var out bytes.Buffer

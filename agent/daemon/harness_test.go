@@ -95,7 +95,6 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	planner := hostplan.Planner{RunDir: b.runDir}
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
 	if testing.Verbose() {
@@ -106,15 +105,7 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	cfg := daemon.Config{
 		Node: string(node), Tree: s.Subtree(s.Keys().NodePrefix(node)),
 		VPP: vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
-		Contract: daemon.Contract{
-			Desired: schema.HostInterfacesPrefix, Statuses: schema.HostStatusesPrefix,
-			Check: func(key string) error { _, err := schema.ParseHostKey(key); return err },
-			Plan: func(key string, value []byte) (daemon.Attachment, error) {
-				plan, err := planner.Decode(key, value)
-				return daemon.Attachment(plan), err
-			},
-			Interfaces: hostplan.Interfaces,
-		},
+		Contract: contract(hostplan.Planner{RunDir: b.runDir}),
 		Drivers: []reconcile.Driver{dirs}, Log: log,
 	}
 	for _, e := range edit {
@@ -136,6 +127,18 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 		}
 	})
 	b.t.Cleanup(b.stop)
+}
+
+func contract(planner hostplan.Planner) daemon.Contract {
+	return daemon.Contract{
+		Desired: schema.HostInterfacesPrefix, Statuses: schema.HostStatusesPrefix,
+		Check: func(key string) error { _, err := schema.ParseHostKey(key); return err },
+		Plan: func(key string, value []byte) (daemon.Attachment, error) {
+			plan, err := planner.Decode(key, value)
+			return daemon.Attachment(plan), err
+		},
+		Interfaces: hostplan.Interfaces,
+	}
 }
 
 func (b *bench) ready() {

@@ -173,17 +173,17 @@ func TestListen(t *testing.T) {
 	}
 	go func() { // a process that answers
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			c, failed := l.Accept()
+			if failed != nil {
 				return
 			}
 			_ = c.Close()
 		}
 	}()
-	if _, err := daemon.Listen(t.Context(), "unix://"+path); err == nil || !strings.Contains(err.Error(), "another process answers") {
+	if _, err = daemon.Listen(t.Context(), "unix://"+path); err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("second listener: %v, want a refusal that says why", err)
 	}
-	if err := l.Close(); err != nil {
+	if err = l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again, err := daemon.Listen(t.Context(), "unix://"+path)

@@ -183,7 +183,7 @@ func (d *Daemon) vppEvent(ev vpp.Event) {
 }
 
 func (d *Daemon) vppUp(ev vpp.Event, now time.Time) {
-	why := error(vpp.ErrDown)
+	why := vpp.ErrDown
 	if d.up && ev.PID != d.pid {
 		why = fmt.Errorf("%w: a new VPP (pid %d) is being filled", vpp.ErrDown, ev.PID)
 	}

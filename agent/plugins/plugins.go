@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -202,25 +203,31 @@ type HTTP struct {
 	// Failed is called if the server ends by itself.
 	Failed func(error)
 
-	cancel context.CancelFunc
-	done   chan struct{}
+	ctx      context.Context // the plugin's life, from Init to Close
+	cancel   context.CancelFunc
+	listener net.Listener
+	done     chan struct{}
 }
 
-// Init does nothing: what is served must be there first.
-func (p *HTTP) Init() error { return nil }
-
-// AfterInit listens and serves.
-func (p *HTTP) AfterInit() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	l, err := daemon.Listen(ctx, p.Address)
+// Init listens: a second agent of this node ends here, before it has told
+// anybody of itself.
+func (p *HTTP) Init() error {
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	l, err := daemon.Listen(p.ctx, p.Address)
 	if err != nil {
-		cancel()
+		p.cancel()
 		return err
 	}
-	p.cancel, p.done = cancel, make(chan struct{})
+	p.listener = l
+	return nil
+}
+
+// AfterInit serves: all that is served is there.
+func (p *HTTP) AfterInit() error {
+	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
-		if err := daemon.Serve(ctx, l, p.Reconciler.daemon.Handler(p.Health.Checks), p.Log); err != nil {
+		if err := daemon.Serve(p.ctx, p.listener, p.Reconciler.daemon.Handler(p.Health.Checks), p.Log); err != nil {
 			p.Failed(err)
 		}
 	}()
@@ -229,7 +236,7 @@ func (p *HTTP) AfterInit() error {
 
 // Close ends the server.
 func (p *HTTP) Close() error {
-	if p.cancel != nil {
+	if p.done != nil {
 		p.cancel()
 		<-p.done
 	}

@@ -134,7 +134,7 @@ func (d *Driver) Put(_ context.Context, want, _ model.Object) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.Mkdir(name, DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err = root.Mkdir(name, DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("put %s: %w", want.ID(), err)
 	}
 	st, err := root.Lstat(name)

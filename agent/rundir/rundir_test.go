@@ -138,7 +138,7 @@ func TestSettle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	if err := d.Settle(path); err != nil {
 		t.Fatal(err)
 	}

@@ -104,9 +104,9 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	log := logger.WithField("node", string(node))
 	cfg := daemon.Config{
 		Node: string(node), Tree: s.Subtree(s.Keys().NodePrefix(node)),
-		VPP: vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
+		VPP:      vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
 		Contract: contract(hostplan.Planner{RunDir: b.runDir}),
-		Drivers: []reconcile.Driver{dirs}, Log: log,
+		Drivers:  []reconcile.Driver{dirs}, Log: log,
 	}
 	for _, e := range edit {
 		e(&cfg)

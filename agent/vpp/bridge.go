@@ -67,7 +67,7 @@ func (v *VPP) deleteBridgeDomain(ctx context.Context, s *session, b model.Bridge
 	if isRetval(err, api.BD_IN_USE) {
 		return fmt.Errorf("%w by %s: %w", errInUse, s.members(ctx, b.DomainID), err)
 	}
-	if err := absent(err); err != nil {
+	if err = absent(err); err != nil {
 		return err
 	}
 	v.index.dropBridge(b.DomainID)

@@ -129,7 +129,7 @@ func (v *VPP) greet(s *session) error {
 	if err != nil {
 		return fmt.Errorf("watch interface events: %w", err)
 	}
-	go v.follow(s, events)
+	go v.follow(events)
 	_, err = ask[*interfaces.WantInterfaceEventsReply](s.ctx, s, &interfaces.WantInterfaceEvents{
 		EnableDisable: 1, PID: uint32(os.Getpid()), // #nosec G115 -- a process id is positive
 	})
@@ -139,7 +139,7 @@ func (v *VPP) greet(s *session) error {
 // follow passes interface events on until the session ends. Their flags say
 // what came up and nothing of what is up (VPP's link_state_process sends the
 // bits of the events alone), so only that something changed is taken from them.
-func (v *VPP) follow(s *session, events api.Watcher) {
+func (v *VPP) follow(events api.Watcher) {
 	for msg := range events.Events() {
 		e, ok := msg.(*interfaces.SwInterfaceEvent)
 		if !ok {

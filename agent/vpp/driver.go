@@ -49,7 +49,7 @@ func (v *VPP) twice(ctx context.Context, op func(*session) error) error {
 		return err
 	}
 	if !v.index.isKnown() {
-		if _, err := v.look(ctx, s); err != nil {
+		if _, err = v.look(ctx, s); err != nil {
 			return err
 		}
 	}

@@ -36,16 +36,13 @@ type index struct {
 	byTag   map[model.Tag]*iface
 	byIndex map[uint32]*iface
 	// objects are the interfaces as they were dumped or made.
-	objects map[model.Tag]model.Object
-	// leftovers are untagged memifs under the socket root, by the tag made up
-	// for them.
-	leftovers map[model.Tag]uint32
-	slaves    int // memifs that connect to the other side
-	sockets   map[string]*socket
-	ids       map[uint32]bool // memif socket ids in use, ours or not
-	lowestID  uint32          // no id below it is free
-	bridges   map[uint32]bool // true: ours
-	tables    map[tableKey]bool
+	objects  map[model.Tag]model.Object
+	slaves   int // memifs that connect to the other side
+	sockets  map[string]*socket
+	ids      map[uint32]bool // memif socket ids in use, ours or not
+	lowestID uint32          // no id below it is free
+	bridges  map[uint32]bool // true: ours
+	tables   map[tableKey]bool
 }
 
 func newIndex() *index {
@@ -59,7 +56,6 @@ func (x *index) reset() {
 	x.byTag = make(map[model.Tag]*iface)
 	x.byIndex = make(map[uint32]*iface)
 	x.objects = make(map[model.Tag]model.Object)
-	x.leftovers = make(map[model.Tag]uint32)
 	x.sockets = make(map[string]*socket)
 	x.slaves = 0
 	x.ids = make(map[uint32]bool)
@@ -137,6 +133,9 @@ func (x *index) forget(tag model.Tag) {
 	i := x.byTag[tag]
 	if i == nil {
 		return
+	}
+	if m, ok := x.objects[tag].(model.Memif); ok && !m.Master {
+		x.slaves--
 	}
 	delete(x.byTag, tag)
 	delete(x.objects, tag)

@@ -222,7 +222,7 @@ func (v *VPP) deleteInterface(ctx context.Context, s *session, have model.Object
 func (s *session) deleteIndex(ctx context.Context, kind model.Kind, idx uint32) error {
 	var err error
 	i := interfaceIndex(idx)
-	switch kind { //nolint:exhaustive // only the kinds that are interfaces
+	switch kind {
 	case model.KindMemif:
 		_, err = ask[*memif.MemifDeleteReply](ctx, s, &memif.MemifDelete{SwIfIndex: i})
 	case model.KindVhostUser:

@@ -60,11 +60,9 @@ func (v *VPP) createMemif(ctx context.Context, s *session, m model.Memif) error 
 	return nil
 }
 
-func (v *VPP) tryMemif(ctx context.Context, s *session, m model.Memif) (uint32, error) {
-	id, err := v.readySocket(ctx, s, m.Socket)
-	if err != nil {
-		return 0, err
-	}
+// memifRequest is the create of a memif. It knows two modes: VPP 25.10 dies of
+// the third, punt-inject.
+func memifRequest(m model.Memif, id uint32) *memif.MemifCreateV2 {
 	req := &memif.MemifCreateV2{
 		Role: memif.MEMIF_ROLE_API_SLAVE, Mode: memif.MEMIF_MODE_API_ETHERNET,
 		SocketID: id, HwAddr: ethernet_types.MacAddress(m.MAC), Secret: m.Secret,
@@ -75,7 +73,15 @@ func (v *VPP) tryMemif(ctx context.Context, s *session, m model.Memif) (uint32, 
 	if m.IPMode {
 		req.Mode = memif.MEMIF_MODE_API_IP
 	}
-	reply, err := ask[*memif.MemifCreateV2Reply](ctx, s, req)
+	return req
+}
+
+func (v *VPP) tryMemif(ctx context.Context, s *session, m model.Memif) (uint32, error) {
+	id, err := v.readySocket(ctx, s, m.Socket)
+	if err != nil {
+		return 0, err
+	}
+	reply, err := ask[*memif.MemifCreateV2Reply](ctx, s, memifRequest(m, id))
 	if err == nil {
 		return uint32(reply.SwIfIndex), nil
 	}

@@ -45,7 +45,7 @@ func (v *VPP) putRoute(ctx context.Context, s *session, r model.Route) error {
 		return err
 	}
 	if r.Prefix.Addr().Is6() {
-		if err := s.enableIP6(ctx, i); err != nil {
+		if err = s.enableIP6(ctx, i); err != nil {
 			return err
 		}
 	}

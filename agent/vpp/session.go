@@ -78,15 +78,26 @@ func (s *session) release() {
 func (s *session) lacks(msgs ...api.Message) error {
 	missing := &IncompatibleError{}
 	for _, m := range msgs {
-		var unknown *adapter.UnknownMsgError
-		if _, err := s.conn.GetMessageID(m); errors.As(err, &unknown) {
+		if !s.knows(m) {
 			missing.Missing = append(missing.Missing, m.GetMessageName()+"_"+m.GetCrcString())
 		}
 	}
-	if len(missing.Missing) == 0 || s.ctx.Err() != nil {
+	select {
+	case <-s.ctx.Done(): // GoVPP forgets all messages when it disconnects
+		return nil
+	default:
+	}
+	if len(missing.Missing) == 0 {
 		return nil
 	}
 	return missing
+}
+
+// knows says whether VPP has the message in the form that we know.
+func (s *session) knows(m api.Message) bool {
+	_, err := s.conn.GetMessageID(m)
+	var unknown *adapter.UnknownMsgError
+	return !errors.As(err, &unknown)
 }
 
 // ask sends one request and waits for its reply, with a deadline. A retval
@@ -99,7 +110,7 @@ func ask[R api.Message](ctx context.Context, s *session, req api.Message) (R, er
 		return none, err
 	}
 	defer x.close()
-	if err := x.send(req); err != nil {
+	if err = x.send(req); err != nil {
 		return none, err
 	}
 	x.waiting++
@@ -146,7 +157,7 @@ func (s *session) open(ctx context.Context, op string, opts ...api.StreamOption)
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	cctx, cancel := context.WithTimeout(ctx, s.timeout)
-	unlink := context.AfterFunc(s.ctx, cancel)
+	unlink := context.AfterFunc(s.ctx, cancel) //nolint:contextcheck // the end of the session ends the call too
 	x := &exchange{s: s, op: op, caller: ctx, ctx: cctx, cancel: func() { unlink(); cancel() }}
 	stream, err := s.conn.NewStream(cctx, opts...)
 	if err != nil {

@@ -120,9 +120,6 @@ func (x *index) fill(snap *snapshot, seen *view) {
 	for _, i := range seen.ours {
 		x.put(*i, seen.objects[i.tag])
 	}
-	for tag, idx := range seen.leftovers {
-		x.leftovers[tag] = idx
-	}
 	for id, path := range snap.sockets {
 		x.ids[id] = true
 		if twin := x.sockets[path]; twin != nil {

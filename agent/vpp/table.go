@@ -40,7 +40,7 @@ func (v *VPP) deleteTable(ctx context.Context, s *session, t model.Table) error 
 	_, err := ask[*ip.IPTableAddDelV2Reply](ctx, s, &ip.IPTableAddDelV2{
 		Table: ip.IPTable{TableID: t.VRF, IsIP6: t.V6},
 	})
-	if err := absent(err); err != nil {
+	if err = absent(err); err != nil {
 		return err
 	}
 	v.index.dropTable(key)

@@ -1,6 +1,7 @@
 package vpp
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"hash/fnv"
 	"os"
@@ -24,23 +25,21 @@ const vtrPop1 = 3
 
 // view is what of a snapshot is ours.
 type view struct {
-	ours      []*iface
-	objects   map[model.Tag]model.Object
-	leftovers map[model.Tag]uint32
-	users     map[uint32]int // memif socket id: interfaces on it
-	byIndex   map[uint32]*iface
-	byID      map[model.ID]*iface
-	snap      *snapshot
+	ours    []*iface
+	objects map[model.Tag]model.Object
+	users   map[uint32]int // memif socket id: interfaces on it
+	byIndex map[uint32]*iface
+	byID    map[model.ID]*iface
+	snap    *snapshot
 }
 
 // view finds our interfaces in a snapshot.
 func (v *VPP) view(snap *snapshot) *view {
 	w := &view{
-		objects:   map[model.Tag]model.Object{},
-		leftovers: map[model.Tag]uint32{},
-		users:     map[uint32]int{},
-		byIndex:   map[uint32]*iface{},
-		snap:      snap,
+		objects: map[model.Tag]model.Object{},
+		users:   map[uint32]int{},
+		byIndex: map[uint32]*iface{},
+		snap:    snap,
 	}
 	for _, m := range snap.memifs {
 		w.users[m.SocketID]++
@@ -57,9 +56,6 @@ func (v *VPP) view(snap *snapshot) *view {
 		i.id = model.ID{Kind: kind, Name: string(tag)}
 		w.ours = append(w.ours, i)
 		w.byIndex[i.idx] = i
-		if !model.Ours(d.Tag) {
-			w.leftovers[tag] = i.idx
-		}
 	}
 	for _, i := range w.ours {
 		w.objects[i.tag] = v.interfaceObject(w, i)
@@ -91,7 +87,7 @@ func (v *VPP) tagOf(snap *snapshot, d *interfaces.SwInterfaceDetails) model.Tag 
 func leftoverTag(path string, id uint32) model.Tag {
 	h := fnv.New128a()
 	_, _ = h.Write([]byte(path)) // never fails
-	_, _ = h.Write([]byte{0, byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)})
+	_, _ = h.Write(binary.BigEndian.AppendUint32([]byte{0}, id))
 	return model.Tag(model.TagPrefix + "~untagged/" + hex.EncodeToString(h.Sum(nil)))
 }
 

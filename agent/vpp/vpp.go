@@ -70,8 +70,6 @@ type VPP struct {
 	mu   sync.Mutex
 	sess *session // nil: not connected
 	info Info
-	// lastPID is that of the VPP before, 0 for none.
-	lastPID uint32
 
 	// structure is held for reading while interfaces, sockets, bridge domains or
 	// tables are made or removed, and for writing while they are dumped: a dump

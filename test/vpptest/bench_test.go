@@ -69,8 +69,12 @@ func routed(sock string, n int) []model.Object {
 	lo := model.Loopback{Tag: tagLoop}
 	m := model.Memif{Tag: model.Tag(fmt.Sprintf("vpp-cni/net1/%d", n)), Socket: sock, Master: true}
 	return []model.Object{
-		lo, model.Address{Interface: lo.ID(), Prefix: pfx("10.1.0.1/32")}, model.AdminUp{Interface: lo.ID()},
-		model.Socket{Path: sock}, m, model.Unnumbered{Interface: m.ID(), Lender: lo.ID()},
+		lo,
+		model.Address{Interface: lo.ID(), Prefix: pfx("10.1.0.1/32")},
+		model.AdminUp{Interface: lo.ID()},
+		model.Socket{Path: sock},
+		m,
+		model.Unnumbered{Interface: m.ID(), Lender: lo.ID()},
 		model.AdminUp{Interface: m.ID()},
 		model.Route{Prefix: pfx(fmt.Sprintf("10.1.%d.%d/32", 1+n/250, 1+n%250)), Interface: m.ID()},
 	}
@@ -121,7 +125,7 @@ func floor(b *testing.B, v *vpptest.VPP) {
 	index := make([]interface_types.InterfaceIndex, benchPods)
 	sockets := make([]string, benchPods)
 	for n := range pods {
-		pods[n] = uint32(n) //nolint:gosec // small
+		pods[n] = uint32(n)
 		sockets[n] = v.Socket(b, fmt.Sprint(n), "net1")
 	}
 	begin := time.Now()

@@ -37,9 +37,10 @@ func addSocket(t *testing.T, conn *core.Connection, id uint32, path string) (uin
 	return r.SocketID, 0
 }
 
-func delSocket(t *testing.T, conn *core.Connection, id uint32) int32 {
+// delSocket deletes socket id 1.
+func delSocket(t *testing.T, conn *core.Connection) int32 {
 	t.Helper()
-	_, err := memif.NewServiceClient(conn).MemifSocketFilenameAddDelV2(deadline(t), &memif.MemifSocketFilenameAddDelV2{SocketID: id})
+	_, err := memif.NewServiceClient(conn).MemifSocketFilenameAddDelV2(deadline(t), &memif.MemifSocketFilenameAddDelV2{SocketID: 1})
 	return retval(t, err)
 }
 
@@ -87,7 +88,7 @@ func listens(t *testing.T, path string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT) {
 		t.Fatal(err)
@@ -178,7 +179,7 @@ func TestMemifZombieListener(t *testing.T) {
 		t.Error("it listens: the fact is no longer one")
 	}
 	expect(t, "delete it", delMemif(t, conn, i), 0)
-	expect(t, "delete the socket id", delSocket(t, conn, 1), 0)
+	expect(t, "delete the socket id", delSocket(t, conn), 0)
 	_, code = addSocket(t, conn, 1, sock)
 	expect(t, "socket id added anew", code, 0)
 	_, code = addMemif(t, conn, master(1))
@@ -215,11 +216,11 @@ func TestMemifRetvals(t *testing.T) {
 	expect(t, "slave on a master's socket", code, -68)
 	_, code = addMemif(t, conn, master(99))
 	expect(t, "memif on an unknown socket id", code, -73)
-	expect(t, "delete a socket in use", delSocket(t, conn, 1), -74)
+	expect(t, "delete a socket in use", delSocket(t, conn), -74)
 	expect(t, "delete the interface", delMemif(t, conn, i), 0)
 	expect(t, "delete it twice", delMemif(t, conn, i), -2)
-	expect(t, "delete the socket", delSocket(t, conn, 1), 0)
-	expect(t, "delete it twice", delSocket(t, conn, 1), -73)
+	expect(t, "delete the socket", delSocket(t, conn), 0)
+	expect(t, "delete it twice", delSocket(t, conn), -73)
 }
 
 func TestMemifSocketFile(t *testing.T) {
@@ -239,7 +240,7 @@ func TestMemifSocketFile(t *testing.T) {
 		t.Errorf("mode %o, want 775", got)
 	}
 	delMemif(t, conn, i)
-	delSocket(t, conn, 1)
+	delSocket(t, conn)
 	if _, err := os.Lstat(sock); err != nil {
 		t.Errorf("the file went with the socket, VPP is known to leave it: %v", err)
 	}

@@ -20,7 +20,8 @@ func attachment(sock string, tag model.Tag) []model.Object {
 	m := model.Memif{Tag: tag, Socket: sock, Master: true, MAC: macA}
 	return []model.Object{
 		model.BridgeDomain{DomainID: 10},
-		model.Socket{Path: sock}, m,
+		model.Socket{Path: sock},
+		m,
 		model.BridgeMember{Interface: m.ID(), DomainID: 10},
 		model.AdminUp{Interface: m.ID()},
 	}
@@ -80,15 +81,17 @@ func TestForeignRoutes(t *testing.T) {
 	sock := v.Socket(t, "p", "net1")
 	m := model.Memif{Tag: tagMemif, Socket: sock, Master: true}
 	ours := []model.Object{
-		model.Socket{Path: sock}, m, model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")},
+		model.Socket{Path: sock},
+		m,
+		model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")},
 		model.AdminUp{Interface: m.ID()},
 		model.Route{Prefix: pfx("10.6.0.0/24"), Interface: m.ID(), NextHop: addr("10.5.0.2")},
 	}
 	vpptest.Put(t, d, ours...)
 	lo := loopback(t, conn)
 	expect(t, "their address", setAddress(t, conn, lo, "10.7.0.1/24", true), 0)
-	e := env{deadline(t), conn, d}
-	r := e.route(t, "10.8.0.0/24", tagMemif, "10.7.0.2")
+	e := env{t, deadline(t), conn, d}
+	r := e.route("10.8.0.0/24", tagMemif, "10.7.0.2")
 	r.Paths[0].SwIfIndex = uint32(lo)
 	must(ip.NewServiceClient(conn).IPRouteAddDelV2(e.ctx, &ip.IPRouteAddDelV2{IsAdd: true, Route: r}))(t)
 	same(t, d, ours...)

@@ -6,16 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"go.fd.io/govpp/binapi/ethernet_types"
-	"go.fd.io/govpp/binapi/fib_types"
 	interfaces "go.fd.io/govpp/binapi/interface"
-	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/ip"
-	"go.fd.io/govpp/binapi/ip_neighbor"
-	"go.fd.io/govpp/binapi/ip_types"
 	"go.fd.io/govpp/binapi/l2"
 	"go.fd.io/govpp/binapi/memif"
-	"go.fd.io/govpp/binapi/vhost_user"
 	"go.fd.io/govpp/core"
 
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
@@ -31,32 +25,21 @@ type kindCase struct {
 	base []model.Object
 	want model.Object
 	// drift is what an operator does; nil where VPP offers nothing.
-	drift func(t *testing.T, e env)
+	drift func(e env)
 	// change is what Compare must say about what is found then; gone means that
 	// the object must not be found.
 	change model.Change
 	gone   bool
-	// falls are objects of base that the operator's deed takes away too.
-	falls []model.ID
 	// swept are objects that appear through the drift and are cleaned away.
 	swept bool
 }
 
 // env is what a drift works with.
 type env struct {
+	t      *testing.T
 	ctx    context.Context
 	conn   *core.Connection
 	driver *vpp.VPP
-}
-
-// idx is the sw_if_index of an interface of ours.
-func (e env) idx(t *testing.T, tag model.Tag) index {
-	t.Helper()
-	s, ok := e.driver.Interface(tag)
-	if !ok {
-		t.Fatalf("the driver does not know %s", tag)
-	}
-	return index(s.SwIfIndex)
 }
 
 const (
@@ -82,140 +65,140 @@ func kindCases(sock string) []kindCase {
 	return []kindCase{
 		{
 			name: "table ip4", want: model.Table{VRF: 42}, gone: true,
-			drift: func(t *testing.T, e env) { e.table(t, ip.IPTable{TableID: 42}, false) },
+			drift: func(e env) { e.table(ip.IPTable{TableID: 42}, false) },
 		},
 		{
 			name: "table ip6", want: model.Table{VRF: 42, V6: true}, gone: true,
-			drift: func(t *testing.T, e env) { e.table(t, ip.IPTable{TableID: 42, IsIP6: true}, false) },
+			drift: func(e env) { e.table(ip.IPTable{TableID: 42, IsIP6: true}, false) },
 		},
 		{
 			name: "bridge domain", want: bd, gone: true,
-			drift: func(t *testing.T, e env) {
-				must(l2.NewServiceClient(e.conn).BridgeDomainAddDelV2(e.ctx, &l2.BridgeDomainAddDelV2{BdID: 77}))(t)
+			drift: func(e env) {
+				must(l2.NewServiceClient(e.conn).BridgeDomainAddDelV2(e.ctx, &l2.BridgeDomainAddDelV2{BdID: 77}))(e.t)
 			},
 		},
 		{
 			name: "bridge domain that stopped learning", want: bd, change: model.Update,
-			drift: func(t *testing.T, e env) {
-				must(l2.NewServiceClient(e.conn).BridgeFlags(e.ctx, &l2.BridgeFlags{BdID: 77, Flags: l2.BRIDGE_API_FLAG_LEARN}))(t)
+			drift: func(e env) {
+				must(l2.NewServiceClient(e.conn).BridgeFlags(e.ctx, &l2.BridgeFlags{BdID: 77, Flags: l2.BRIDGE_API_FLAG_LEARN}))(e.t)
 			},
 		},
 		{
 			name: "loopback", want: loop, change: model.Update,
-			drift: func(t *testing.T, e env) { e.mac(t, tagLoop) },
+			drift: func(e env) { e.mac(tagLoop) },
 		},
 		{
 			name: "socket", want: socket, gone: true,
-			drift: func(t *testing.T, e env) {
-				must(memif.NewServiceClient(e.conn).MemifSocketFilenameAddDelV2(e.ctx, &memif.MemifSocketFilenameAddDelV2{SocketID: 1}))(t)
+			drift: func(e env) {
+				must(memif.NewServiceClient(e.conn).MemifSocketFilenameAddDelV2(e.ctx, &memif.MemifSocketFilenameAddDelV2{SocketID: 1}))(e.t)
 			},
 		},
 		{
 			name: "memif with another MAC", base: []model.Object{socket}, want: m, change: model.Update,
-			drift: func(t *testing.T, e env) { e.mac(t, tagMemif) },
+			drift: func(e env) { e.mac(tagMemif) },
 		},
 		{
 			name: "memif deleted", base: []model.Object{socket}, want: m, gone: true,
-			drift: func(t *testing.T, e env) {
-				must(memif.NewServiceClient(e.conn).MemifDelete(e.ctx, &memif.MemifDelete{SwIfIndex: e.idx(t, tagMemif)}))(t)
+			drift: func(e env) {
+				must(memif.NewServiceClient(e.conn).MemifDelete(e.ctx, &memif.MemifDelete{SwIfIndex: e.idx(tagMemif)}))(e.t)
 			},
 		},
 		{
 			name: "memif with another tag", base: []model.Object{socket}, want: m, gone: true, swept: true,
-			drift: func(t *testing.T, e env) {
-				i := e.idx(t, tagMemif)
-				must(interfaces.NewServiceClient(e.conn).SwInterfaceTagAddDel(e.ctx, &interfaces.SwInterfaceTagAddDel{SwIfIndex: i}))(t)
-				must(interfaces.NewServiceClient(e.conn).SwInterfaceTagAddDel(e.ctx, &interfaces.SwInterfaceTagAddDel{IsAdd: true, SwIfIndex: i, Tag: "mine"}))(t)
+			drift: func(e env) {
+				i := e.idx(tagMemif)
+				must(interfaces.NewServiceClient(e.conn).SwInterfaceTagAddDel(e.ctx, &interfaces.SwInterfaceTagAddDel{SwIfIndex: i}))(e.t)
+				must(interfaces.NewServiceClient(e.conn).SwInterfaceTagAddDel(e.ctx, &interfaces.SwInterfaceTagAddDel{IsAdd: true, SwIfIndex: i, Tag: "mine"}))(e.t)
 			},
 		},
 		{
 			name: "memif ip mode", base: []model.Object{socket},
 			want: model.Memif{Tag: tagMemif, Socket: sock, Master: true, IPMode: true}, gone: true,
-			drift: func(t *testing.T, e env) {
-				must(memif.NewServiceClient(e.conn).MemifDelete(e.ctx, &memif.MemifDelete{SwIfIndex: e.idx(t, tagMemif)}))(t)
+			drift: func(e env) {
+				must(memif.NewServiceClient(e.conn).MemifDelete(e.ctx, &memif.MemifDelete{SwIfIndex: e.idx(tagMemif)}))(e.t)
 			},
 		},
 		{
 			name: "memif slave", base: []model.Object{socket},
 			want: model.Memif{Tag: tagMemif, Socket: sock, MAC: macA}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.mac(t, tagMemif) },
+			drift: func(e env) { e.mac(tagMemif) },
 		},
 		{
 			name: "vhost-user server", want: model.VhostUser{Tag: tagVhost, Socket: sock + ".vh", Server: true, MAC: macA},
-			gone: true, drift: func(t *testing.T, e env) { e.deleteVhost(t) },
+			gone: true, drift: func(e env) { e.deleteVhost() },
 		},
 		{
 			name: "vhost-user client", want: model.VhostUser{Tag: tagVhost, Socket: sock + ".vh", MAC: macA},
-			change: model.Update, drift: func(t *testing.T, e env) { e.mac(t, tagVhost) },
+			change: model.Update, drift: func(e env) { e.mac(tagVhost) },
 		},
 		{
 			name: "sub-interface", base: on, want: model.SubInterface{Tag: tagSub, Parent: m.ID(), VLAN: 100, Popped: true},
 			change: model.Update,
-			drift: func(t *testing.T, e env) {
-				must(l2.NewServiceClient(e.conn).L2InterfaceVlanTagRewrite(e.ctx, &l2.L2InterfaceVlanTagRewrite{SwIfIndex: e.idx(t, tagSub)}))(t)
+			drift: func(e env) {
+				must(l2.NewServiceClient(e.conn).L2InterfaceVlanTagRewrite(e.ctx, &l2.L2InterfaceVlanTagRewrite{SwIfIndex: e.idx(tagSub)}))(e.t)
 			},
 		},
 		{
 			name: "interface table", base: append(on[:2:2], model.Table{VRF: 42}),
 			want: model.InterfaceTable{Interface: m.ID(), VRF: 42}, gone: true,
-			drift: func(t *testing.T, e env) {
-				must(interfaces.NewServiceClient(e.conn).SwInterfaceSetTable(e.ctx, &interfaces.SwInterfaceSetTable{SwIfIndex: e.idx(t, tagMemif)}))(t)
+			drift: func(e env) {
+				must(interfaces.NewServiceClient(e.conn).SwInterfaceSetTable(e.ctx, &interfaces.SwInterfaceSetTable{SwIfIndex: e.idx(tagMemif)}))(e.t)
 			},
 		},
 		{
 			name: "mtu", base: on, want: model.MTU{Interface: m.ID(), Bytes: 1450}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.mtu(t, tagMemif, 1300) },
+			drift: func(e env) { e.mtu(tagMemif, 1300) },
 		},
 		{
 			name: "mtu back at the default", base: on, want: model.MTU{Interface: m.ID(), Bytes: 1450}, gone: true,
-			drift: func(t *testing.T, e env) { e.mtu(t, tagMemif, 9000) },
+			drift: func(e env) { e.mtu(tagMemif, 9000) },
 		},
 		{
 			name: "address ip4", base: on, want: model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")}, gone: true,
-			drift: func(t *testing.T, e env) { e.dropAddresses(t, tagMemif) },
+			drift: func(e env) { e.dropAddresses(tagMemif) },
 		},
 		{
 			name: "address ip6", base: on, want: model.Address{Interface: m.ID(), Prefix: pfx("fd05::1/64")}, gone: true,
-			drift: func(t *testing.T, e env) { e.dropAddresses(t, tagMemif) },
+			drift: func(e env) { e.dropAddresses(tagMemif) },
 		},
 		{
 			name: "unnumbered",
 			base: append(on[:2:2], loop, model.Address{Interface: loop.ID(), Prefix: pfx("10.5.0.1/32")}),
 			want: model.Unnumbered{Interface: m.ID(), Lender: loop.ID()}, gone: true,
-			drift: func(t *testing.T, e env) {
+			drift: func(e env) {
 				must(interfaces.NewServiceClient(e.conn).SwInterfaceSetUnnumbered(e.ctx, &interfaces.SwInterfaceSetUnnumbered{
-					SwIfIndex: e.idx(t, tagLoop), UnnumberedSwIfIndex: e.idx(t, tagMemif),
-				}))(t)
+					SwIfIndex: e.idx(tagLoop), UnnumberedSwIfIndex: e.idx(tagMemif),
+				}))(e.t)
 			},
 		},
 		{
 			name: "bridge member", base: append(on[:2:2], bd), want: model.BridgeMember{Interface: m.ID(), DomainID: 77},
-			change: model.Update, drift: func(t *testing.T, e env) { e.bridge(t, tagMemif, 78, true) },
+			change: model.Update, drift: func(e env) { e.bridge(tagMemif, 78, true) },
 		},
 		{
 			name: "bridge member that left", base: append(on[:2:2], bd), want: model.BridgeMember{Interface: m.ID(), DomainID: 77},
-			gone: true, drift: func(t *testing.T, e env) { e.bridge(t, tagMemif, 77, false) },
+			gone: true, drift: func(e env) { e.bridge(tagMemif, 77, false) },
 		},
 		{
 			name: "admin up", base: on, want: model.AdminUp{Interface: m.ID()}, gone: true,
-			drift: func(t *testing.T, e env) {
-				e.admin(t, tagMemif, false)
+			drift: func(e env) {
+				e.admin(tagMemif, false)
 			},
 		},
 		{
 			name: "route on the link", base: append(on[:2:2], model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")}),
 			want: model.Route{Prefix: pfx("10.6.0.7/32"), Interface: m.ID()}, gone: true,
-			drift: func(t *testing.T, e env) { e.dropRoute(t, "10.6.0.7/32", tagMemif, "") },
+			drift: func(e env) { e.dropRoute("10.6.0.7/32", tagMemif, "") },
 		},
 		{
 			name: "route by a next hop", base: append(on[:2:2], model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")}),
 			want: model.Route{Prefix: pfx("0.0.0.0/0"), Interface: m.ID(), NextHop: addr("10.5.0.9")}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.addRoute(t, "0.0.0.0/0", tagMemif, "10.5.0.8", false) },
+			drift: func(e env) { e.addRoute("0.0.0.0/0", tagMemif, "10.5.0.8", false) },
 		},
 		{
 			name: "route with a second path", base: append(on[:2:2], model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")}),
 			want: model.Route{Prefix: pfx("10.9.0.0/16"), Interface: m.ID(), NextHop: addr("10.5.0.9")}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.addRoute(t, "10.9.0.0/16", tagMemif, "10.5.0.8", true) },
+			drift: func(e env) { e.addRoute("10.9.0.0/16", tagMemif, "10.5.0.8", true) },
 		},
 		{
 			name: "route ip6 in a table", want: model.Route{VRF: 42, Prefix: pfx("fd09::/64"), Interface: m.ID(), NextHop: addr("fd05::9")},
@@ -225,12 +208,12 @@ func kindCases(sock string) []kindCase {
 		{
 			name: "neighbor ip4", base: append(on[:2:2], model.Address{Interface: m.ID(), Prefix: pfx("10.5.0.1/24")}),
 			want: model.Neighbor{Interface: m.ID(), Addr: addr("10.5.0.7"), MAC: macA}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.neighbor(t, tagMemif, "10.5.0.7", macB) },
+			drift: func(e env) { e.neighbor(tagMemif, "10.5.0.7", macB) },
 		},
 		{
 			name: "neighbor ip6", base: append(on[:2:2], model.Address{Interface: m.ID(), Prefix: pfx("fd05::1/64")}),
 			want: model.Neighbor{Interface: m.ID(), Addr: addr("fd05::7"), MAC: macA}, change: model.Update,
-			drift: func(t *testing.T, e env) { e.neighbor(t, tagMemif, "fd05::7", macB) },
+			drift: func(e env) { e.neighbor(tagMemif, "fd05::7", macB) },
 		},
 	}
 }
@@ -248,7 +231,7 @@ func TestKinds(t *testing.T) {
 			everything := append(tc.base[:len(tc.base):len(tc.base)], tc.want)
 			same(t, d, everything...)
 			if tc.drift != nil {
-				spoilAndMend(t, tc, env{deadline(t), conn, d}, everything)
+				spoilAndMend(t, tc, env{t, deadline(t), conn, d}, everything)
 			}
 			for range 2 {
 				if err := d.Delete(deadline(t), tc.want); err != nil {
@@ -276,8 +259,8 @@ func sweep(t *testing.T, d *vpp.VPP, conn *core.Connection) {
 	}
 	slices.SortStableFunc(found, func(a, b model.Object) int { return int(b.ID().Kind) - int(a.ID().Kind) })
 	for _, o := range found {
-		if err := d.Delete(context.Background(), o); err != nil {
-			t.Error(err)
+		if delErr := d.Delete(context.Background(), o); delErr != nil {
+			t.Error(delErr)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -294,7 +277,7 @@ func sweep(t *testing.T, d *vpp.VPP, conn *core.Connection) {
 // spoilAndMend lets the operator do his deed and the driver mend it.
 func spoilAndMend(t *testing.T, tc kindCase, e env, everything []model.Object) {
 	t.Helper()
-	tc.drift(t, e)
+	tc.drift(e)
 	found := dump(t, e.driver)
 	have := found[tc.want.ID()]
 	switch {
@@ -318,86 +301,4 @@ func spoilAndMend(t *testing.T, tc kindCase, e env, everything []model.Object) {
 		t.Fatalf("mend: %v", err)
 	}
 	same(t, e.driver, everything...)
-}
-
-func (e env) table(t *testing.T, table ip.IPTable, add bool) {
-	t.Helper()
-	must(ip.NewServiceClient(e.conn).IPTableAddDelV2(e.ctx, &ip.IPTableAddDelV2{Table: table, IsAdd: add}))(t)
-}
-
-func (e env) mac(t *testing.T, tag model.Tag) {
-	t.Helper()
-	must(interfaces.NewServiceClient(e.conn).SwInterfaceSetMacAddress(e.ctx, &interfaces.SwInterfaceSetMacAddress{
-		SwIfIndex: e.idx(t, tag), MacAddress: ethernet_types.MacAddress{2, 0xba, 0xd, 0, 0, 1},
-	}))(t)
-}
-
-func (e env) admin(t *testing.T, tag model.Tag, up bool) {
-	t.Helper()
-	req := &interfaces.SwInterfaceSetFlags{SwIfIndex: e.idx(t, tag)}
-	if up {
-		req.Flags = interface_types.IF_STATUS_API_FLAG_ADMIN_UP
-	}
-	must(interfaces.NewServiceClient(e.conn).SwInterfaceSetFlags(e.ctx, req))(t)
-}
-
-func (e env) mtu(t *testing.T, tag model.Tag, bytes uint32) {
-	t.Helper()
-	must(interfaces.NewServiceClient(e.conn).SwInterfaceSetMtu(e.ctx, &interfaces.SwInterfaceSetMtu{
-		SwIfIndex: e.idx(t, tag), Mtu: []uint32{bytes, 0, 0, 0},
-	}))(t)
-}
-
-func (e env) deleteVhost(t *testing.T) {
-	t.Helper()
-	must(vhost_user.NewServiceClient(e.conn).DeleteVhostUserIf(e.ctx, &vhost_user.DeleteVhostUserIf{SwIfIndex: e.idx(t, tagVhost)}))(t)
-}
-
-func (e env) dropAddresses(t *testing.T, tag model.Tag) {
-	t.Helper()
-	must(interfaces.NewServiceClient(e.conn).SwInterfaceAddDelAddress(e.ctx, &interfaces.SwInterfaceAddDelAddress{
-		SwIfIndex: e.idx(t, tag), DelAll: true,
-	}))(t)
-}
-
-func (e env) bridge(t *testing.T, tag model.Tag, bd uint32, in bool) {
-	t.Helper()
-	must(l2.NewServiceClient(e.conn).SwInterfaceSetL2Bridge(e.ctx, &l2.SwInterfaceSetL2Bridge{
-		RxSwIfIndex: e.idx(t, tag), BdID: bd, Enable: in,
-	}))(t)
-}
-
-func (e env) route(t *testing.T, prefix string, tag model.Tag, hop string) ip.IPRouteV2 {
-	t.Helper()
-	p := must(ip_types.ParsePrefix(prefix))(t)
-	path := fib_types.FibPath{SwIfIndex: uint32(e.idx(t, tag)), Weight: 1}
-	if p.Address.Af == ip_types.ADDRESS_IP6 {
-		path.Proto = fib_types.FIB_API_PATH_NH_PROTO_IP6
-	}
-	if hop != "" {
-		path.Nh.Address = must(ip_types.ParseAddress(hop))(t).Un
-	}
-	return ip.IPRouteV2{Prefix: p, NPaths: 1, Paths: []fib_types.FibPath{path}}
-}
-
-func (e env) addRoute(t *testing.T, prefix string, tag model.Tag, hop string, more bool) {
-	t.Helper()
-	must(ip.NewServiceClient(e.conn).IPRouteAddDelV2(e.ctx, &ip.IPRouteAddDelV2{
-		IsAdd: true, IsMultipath: more, Route: e.route(t, prefix, tag, hop),
-	}))(t)
-}
-
-func (e env) dropRoute(t *testing.T, prefix string, tag model.Tag, hop string) {
-	t.Helper()
-	must(ip.NewServiceClient(e.conn).IPRouteAddDelV2(e.ctx, &ip.IPRouteAddDelV2{Route: e.route(t, prefix, tag, hop)}))(t)
-}
-
-func (e env) neighbor(t *testing.T, tag model.Tag, a string, mac model.MAC) {
-	t.Helper()
-	must(ip_neighbor.NewServiceClient(e.conn).IPNeighborAddDel(e.ctx, &ip_neighbor.IPNeighborAddDel{
-		IsAdd: true, Neighbor: ip_neighbor.IPNeighbor{
-			SwIfIndex: e.idx(t, tag), Flags: ip_neighbor.IP_API_NEIGHBOR_FLAG_STATIC,
-			MacAddress: ethernet_types.MacAddress(mac), IPAddress: must(ip_types.ParseAddress(a))(t),
-		},
-	}))(t)
 }

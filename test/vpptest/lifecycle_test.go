@@ -78,15 +78,21 @@ func TestAgentRestart(t *testing.T) {
 	m := model.Memif{Tag: tagMemif, Socket: v.Socket(t, "p", "net1"), Master: true, MAC: macA, Secret: "s"}
 	lo := model.Loopback{Tag: tagLoop}
 	objs := []model.Object{
-		model.Table{VRF: 4}, model.Table{VRF: 4, V6: true}, lo,
-		model.Socket{Path: m.Socket}, m,
-		model.InterfaceTable{Interface: lo.ID(), VRF: 4}, model.InterfaceTable{Interface: lo.ID(), VRF: 4, V6: true},
-		model.InterfaceTable{Interface: m.ID(), VRF: 4}, model.InterfaceTable{Interface: m.ID(), VRF: 4, V6: true},
+		model.Table{VRF: 4},
+		model.Table{VRF: 4, V6: true},
+		lo,
+		model.Socket{Path: m.Socket},
+		m,
+		model.InterfaceTable{Interface: lo.ID(), VRF: 4},
+		model.InterfaceTable{Interface: lo.ID(), VRF: 4, V6: true},
+		model.InterfaceTable{Interface: m.ID(), VRF: 4},
+		model.InterfaceTable{Interface: m.ID(), VRF: 4, V6: true},
 		model.MTU{Interface: m.ID(), Bytes: 1450},
 		model.Address{Interface: lo.ID(), Prefix: pfx("10.1.0.1/32"), VRF: 4},
 		model.Address{Interface: lo.ID(), Prefix: pfx("fd01::1/128"), VRF: 4},
 		model.Unnumbered{Interface: m.ID(), Lender: lo.ID()},
-		model.AdminUp{Interface: lo.ID()}, model.AdminUp{Interface: m.ID()},
+		model.AdminUp{Interface: lo.ID()},
+		model.AdminUp{Interface: m.ID()},
 		model.Route{VRF: 4, Prefix: pfx("10.1.0.2/32"), Interface: m.ID()},
 		model.Route{VRF: 4, Prefix: pfx("fd01::2/128"), Interface: m.ID()},
 	}
@@ -163,7 +169,7 @@ func TestKilledDuringCalls(t *testing.T) {
 	failed := make(chan error, 8)
 	for n := range 8 {
 		go func() {
-			failed <- d.Put(context.Background(), model.BridgeDomain{DomainID: uint32(n + 1)}, nil) //nolint:gosec // small
+			failed <- d.Put(context.Background(), model.BridgeDomain{DomainID: uint32(n + 1)}, nil)
 		}()
 	}
 	time.Sleep(50 * time.Millisecond)
@@ -291,10 +297,10 @@ func TestEvents(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	drain(d)
 	s, _ := d.Interface(tagMemif)
-	e := env{deadline(t), conn, d}
+	e := env{t, deadline(t), conn, d}
 	for _, deed := range []func(){
-		func() { e.admin(t, tagMemif, false) },
-		func() { e.admin(t, tagMemif, true) },
+		func() { e.admin(tagMemif, false) },
+		func() { e.admin(tagMemif, true) },
 		func() { delMemif(t, conn, index(s.SwIfIndex)) },
 	} {
 		deed()

@@ -88,7 +88,7 @@ func (p *process) start() error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	p.cmd = exec.Command(p.program, "-c", filepath.Join(p.dir, "startup.conf"))
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	// The end of the test, however it comes, ends VPP.

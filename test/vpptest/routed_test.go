@@ -70,7 +70,8 @@ func (c routedCase) host(sockets [2]string) []model.Object {
 func (c routedCase) pod(n int, sock string, bits int) []model.Object {
 	m := model.Memif{Tag: tagMemif, Socket: sock, IPMode: c.ipMode}
 	return []model.Object{
-		model.Socket{Path: sock}, m,
+		model.Socket{Path: sock},
+		m,
 		model.Address{Interface: m.ID(), Prefix: netip.PrefixFrom(c.pods[n], bits)},
 		model.AdminUp{Interface: m.ID()},
 		model.Route{Prefix: single(c.gw), Interface: m.ID()},
@@ -99,7 +100,7 @@ func inPhases(t *testing.T, d *vpp.VPP, objs []model.Object) {
 
 // reaches pings until an answer comes: the first request of a path is spent on
 // ARP or neighbour discovery.
-func reaches(d *vpp.VPP, t *testing.T, to netip.Addr) error {
+func reaches(t *testing.T, d *vpp.VPP, to netip.Addr) error {
 	t.Helper()
 	var sent int
 	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
@@ -130,11 +131,11 @@ func TestRouted(t *testing.T) {
 		t.Run(tc.name(), func(t *testing.T) {
 			h, p := startRouted(t, tc, vpps, tc.gw.BitLen())
 			for n := range p {
-				check(t, fmt.Sprintf("pod %d to gateway", n), reaches(p[n], t, tc.gw))
-				check(t, fmt.Sprintf("pod %d to the other", n), reaches(p[n], t, tc.pods[1-n]))
+				check(t, fmt.Sprintf("pod %d to gateway", n), reaches(t, p[n], tc.gw))
+				check(t, fmt.Sprintf("pod %d to the other", n), reaches(t, p[n], tc.pods[1-n]))
 			}
 			if tc.vrf == 0 { // VPP's ping over the API starts in table 0
-				check(t, "host to pod", reaches(h, t, tc.pods[0]))
+				check(t, "host to pod", reaches(t, h, tc.pods[0]))
 			}
 			if t.Failed() {
 				showCLI(t, vpps[0], "show interface addr", "show ip fib", "show ip6 fib", "show ip neighbors", "show errors")
@@ -150,8 +151,8 @@ func TestRoutedNeedsHostPrefix(t *testing.T) {
 	tc := routedCase{false, 0, addr("10.1.0.1"), [2]netip.Addr{addr("10.1.0.2"), addr("10.1.0.3")}}
 	vpps := [3]*vpptest.VPP{vpptest.Start(t), vpptest.Start(t), vpptest.Start(t)}
 	_, p := startRouted(t, tc, vpps, 24)
-	check(t, "pod 0 to gateway", reaches(p[0], t, tc.gw))
-	check(t, "pod 1 to gateway", reaches(p[1], t, tc.gw))
+	check(t, "pod 0 to gateway", reaches(t, p[0], tc.gw))
+	check(t, "pod 1 to gateway", reaches(t, p[1], tc.gw))
 	if _, replies, err := p[0].Ping(t.Context(), tc.pods[1], 10, 50*time.Millisecond); err != nil || replies != 0 {
 		t.Errorf("pod to pod on the link: %d replies, %v; the fact is no longer one", replies, err)
 	}

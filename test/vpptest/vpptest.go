@@ -46,7 +46,7 @@ type life interface {
 // Start starts a VPP. What it logged is shown if the test fails.
 func Start(tb testing.TB) *VPP {
 	tb.Helper()
-	dir, err := os.MkdirTemp("/tmp", "vppt")
+	dir, err := os.MkdirTemp("/tmp", "vppt") //nolint:usetesting // TempDir is too long for socket paths
 	if err != nil {
 		tb.Fatalf("directory of a VPP: %v", err)
 	}

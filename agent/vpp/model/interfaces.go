@@ -12,20 +12,32 @@ type MAC [6]byte
 type Directory struct{ Path string }
 
 // ID is the directory's path.
-func (d Directory) ID() ID                     { return ID{KindDirectory, d.Path} }
-func (d Directory) Deps() []ID                 { return nil }
+func (d Directory) ID() ID { return ID{KindDirectory, d.Path} }
+
+// Deps is what must be there before it.
+func (d Directory) Deps() []ID { return nil }
+
+// Compare says what it takes to make have into it.
 func (d Directory) Compare(have Object) Change { return compare(d, have, Replace) }
-func (d Directory) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (d Directory) FallsWith(ID) bool { return false }
 
 // Socket is a memif socket file that VPP knows under an id. It is ours by its
 // path under the run-dir.
 type Socket struct{ Path string }
 
 // ID is the socket's path.
-func (s Socket) ID() ID                     { return ID{KindSocket, s.Path} }
-func (s Socket) Deps() []ID                 { return nil }
+func (s Socket) ID() ID { return ID{KindSocket, s.Path} }
+
+// Deps is what must be there before it.
+func (s Socket) Deps() []ID { return nil }
+
+// Compare says what it takes to make have into it.
 func (s Socket) Compare(have Object) Change { return compare(s, have, Replace) }
-func (s Socket) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (s Socket) FallsWith(ID) bool { return false }
 
 // Memif is one end of a memif, id 0 on its socket. VPP does not show Secret.
 type Memif struct {
@@ -75,6 +87,8 @@ func (m Memif) Compare(have Object) Change {
 	}
 	return Replace
 }
+
+// FallsWith says whether VPP removes it together with owner.
 func (m Memif) FallsWith(ID) bool { return false }
 
 // VhostUser is a vhost-user interface; VPP is the back end.
@@ -119,6 +133,8 @@ func (v VhostUser) Compare(have Object) Change {
 	}
 	return Replace
 }
+
+// FallsWith says whether VPP removes it together with owner.
 func (v VhostUser) FallsWith(ID) bool { return false }
 
 // Loopback lends its addresses to unnumbered interfaces: VPP refuses one
@@ -131,7 +147,9 @@ type Loopback struct {
 }
 
 // ID is the interface's tag.
-func (l Loopback) ID() ID     { return ID{KindLoopback, string(l.Tag)} }
+func (l Loopback) ID() ID { return ID{KindLoopback, string(l.Tag)} }
+
+// Deps is what must be there before it.
 func (l Loopback) Deps() []ID { return nil }
 
 // Compare allows another MAC to be put over.
@@ -141,6 +159,8 @@ func (l Loopback) Compare(have Object) Change {
 	}
 	return compare(l, have, Update)
 }
+
+// FallsWith says whether VPP removes it together with owner.
 func (l Loopback) FallsWith(ID) bool { return false }
 
 // SubInterface is an 802.1Q sub-interface with one exact VLAN, whose tag is
@@ -154,7 +174,9 @@ type SubInterface struct {
 }
 
 // ID is the sub-interface's tag.
-func (s SubInterface) ID() ID     { return ID{KindSubInterface, string(s.Tag)} }
+func (s SubInterface) ID() ID { return ID{KindSubInterface, string(s.Tag)} }
+
+// Deps is what must be there before it.
 func (s SubInterface) Deps() []ID { return []ID{s.Parent} }
 
 // Compare allows the tag rewrite to be put over.
@@ -165,6 +187,8 @@ func (s SubInterface) Compare(have Object) Change {
 	}
 	return compare(s, have, Update)
 }
+
+// FallsWith says whether VPP removes it together with owner.
 func (s SubInterface) FallsWith(ID) bool { return false }
 
 // compare is Same for equal values and otherwise what differs says.

@@ -9,10 +9,16 @@ type Table struct {
 }
 
 // ID is the table's number and family.
-func (t Table) ID() ID                     { return TableID(t.VRF, t.V6) }
-func (t Table) Deps() []ID                 { return nil }
+func (t Table) ID() ID { return TableID(t.VRF, t.V6) }
+
+// Deps is what must be there before it.
+func (t Table) Deps() []ID { return nil }
+
+// Compare says what it takes to make have into it.
 func (t Table) Compare(have Object) Change { return compare(t, have, Replace) }
-func (t Table) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (t Table) FallsWith(ID) bool { return false }
 
 // TableID is the identity of a table.
 func TableID(vrf uint32, v6 bool) ID { return ID{KindTable, decimal(vrf) + family(v6)} }
@@ -34,10 +40,16 @@ type BridgeDomain struct {
 }
 
 // ID is the bd_id.
-func (b BridgeDomain) ID() ID                     { return BridgeDomainID(b.DomainID) }
-func (b BridgeDomain) Deps() []ID                 { return nil }
+func (b BridgeDomain) ID() ID { return BridgeDomainID(b.DomainID) }
+
+// Deps is what must be there before it.
+func (b BridgeDomain) Deps() []ID { return nil }
+
+// Compare says what it takes to make have into it.
 func (b BridgeDomain) Compare(have Object) Change { return compare(b, have, Update) }
-func (b BridgeDomain) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (b BridgeDomain) FallsWith(ID) bool { return false }
 
 // BridgeDomainID is the identity of a bridge domain.
 func BridgeDomainID(id uint32) ID { return ID{KindBridgeDomain, decimal(id)} }
@@ -49,10 +61,16 @@ type BridgeMember struct {
 }
 
 // ID is the interface: it is in one bridge domain at most.
-func (b BridgeMember) ID() ID                     { return ID{KindBridgeMember, b.Interface.Name} }
-func (b BridgeMember) Deps() []ID                 { return []ID{b.Interface, BridgeDomainID(b.DomainID)} }
+func (b BridgeMember) ID() ID { return ID{KindBridgeMember, b.Interface.Name} }
+
+// Deps is what must be there before it.
+func (b BridgeMember) Deps() []ID { return []ID{b.Interface, BridgeDomainID(b.DomainID)} }
+
+// Compare says what it takes to make have into it.
 func (b BridgeMember) Compare(have Object) Change { return compare(b, have, Update) }
-func (b BridgeMember) FallsWith(owner ID) bool    { return owner == b.Interface }
+
+// FallsWith says whether VPP removes it together with owner.
+func (b BridgeMember) FallsWith(owner ID) bool { return owner == b.Interface }
 
 // InterfaceTable puts an interface into a FIB table of one family. It must come
 // before the interface's addresses of that family.
@@ -63,10 +81,16 @@ type InterfaceTable struct {
 }
 
 // ID is the interface and the family.
-func (t InterfaceTable) ID() ID                     { return InterfaceTableID(t.Interface, t.V6) }
-func (t InterfaceTable) Deps() []ID                 { return []ID{t.Interface, TableID(t.VRF, t.V6)} }
+func (t InterfaceTable) ID() ID { return InterfaceTableID(t.Interface, t.V6) }
+
+// Deps is what must be there before it.
+func (t InterfaceTable) Deps() []ID { return []ID{t.Interface, TableID(t.VRF, t.V6)} }
+
+// Compare says what it takes to make have into it.
 func (t InterfaceTable) Compare(have Object) Change { return compare(t, have, Replace) }
-func (t InterfaceTable) FallsWith(owner ID) bool    { return owner == t.Interface }
+
+// FallsWith says whether VPP removes it together with owner.
+func (t InterfaceTable) FallsWith(owner ID) bool { return owner == t.Interface }
 
 // InterfaceTableID is the identity of an interface's place in a table.
 func InterfaceTableID(iface ID, v6 bool) ID {
@@ -80,19 +104,31 @@ type MTU struct {
 }
 
 // ID is the interface.
-func (m MTU) ID() ID                     { return ID{KindMTU, m.Interface.Name} }
-func (m MTU) Deps() []ID                 { return []ID{m.Interface} }
+func (m MTU) ID() ID { return ID{KindMTU, m.Interface.Name} }
+
+// Deps is what must be there before it.
+func (m MTU) Deps() []ID { return []ID{m.Interface} }
+
+// Compare says what it takes to make have into it.
 func (m MTU) Compare(have Object) Change { return compare(m, have, Update) }
-func (m MTU) FallsWith(owner ID) bool    { return owner == m.Interface }
+
+// FallsWith says whether VPP removes it together with owner.
+func (m MTU) FallsWith(owner ID) bool { return owner == m.Interface }
 
 // AdminUp is the admin state of an interface.
 type AdminUp struct{ Interface ID }
 
 // ID is the interface.
-func (a AdminUp) ID() ID                     { return ID{KindAdminUp, a.Interface.Name} }
-func (a AdminUp) Deps() []ID                 { return []ID{a.Interface} }
+func (a AdminUp) ID() ID { return ID{KindAdminUp, a.Interface.Name} }
+
+// Deps is what must be there before it.
+func (a AdminUp) Deps() []ID { return []ID{a.Interface} }
+
+// Compare says what it takes to make have into it.
 func (a AdminUp) Compare(have Object) Change { return compare(a, have, Update) }
-func (a AdminUp) FallsWith(owner ID) bool    { return owner == a.Interface }
+
+// FallsWith says whether VPP removes it together with owner.
+func (a AdminUp) FallsWith(owner ID) bool { return owner == a.Interface }
 
 // Address is an address with its subnet on an interface.
 type Address struct {
@@ -126,10 +162,16 @@ type Unnumbered struct {
 }
 
 // ID is the interface.
-func (u Unnumbered) ID() ID                     { return ID{KindUnnumbered, u.Interface.Name} }
-func (u Unnumbered) Deps() []ID                 { return []ID{u.Interface, u.Lender} }
+func (u Unnumbered) ID() ID { return ID{KindUnnumbered, u.Interface.Name} }
+
+// Deps is what must be there before it.
+func (u Unnumbered) Deps() []ID { return []ID{u.Interface, u.Lender} }
+
+// Compare says what it takes to make have into it.
 func (u Unnumbered) Compare(have Object) Change { return compare(u, have, Replace) }
-func (u Unnumbered) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (u Unnumbered) FallsWith(ID) bool { return false }
 
 // Route is a route out of an interface of ours, by which it is known as ours.
 type Route struct {
@@ -150,7 +192,9 @@ func (r Route) Deps() []ID { return inTable(r.Interface, r.VRF, r.Prefix.Addr().
 
 // Compare allows another path to be put over.
 func (r Route) Compare(have Object) Change { return compare(r, have, Update) }
-func (r Route) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (r Route) FallsWith(ID) bool { return false }
 
 // Neighbor is a static neighbour on an interface.
 type Neighbor struct {
@@ -160,10 +204,16 @@ type Neighbor struct {
 }
 
 // ID is the interface and the address.
-func (n Neighbor) ID() ID                     { return ID{KindNeighbor, n.Interface.Name + " " + n.Addr.String()} }
-func (n Neighbor) Deps() []ID                 { return []ID{n.Interface} }
+func (n Neighbor) ID() ID { return ID{KindNeighbor, n.Interface.Name + " " + n.Addr.String()} }
+
+// Deps is what must be there before it.
+func (n Neighbor) Deps() []ID { return []ID{n.Interface} }
+
+// Compare says what it takes to make have into it.
 func (n Neighbor) Compare(have Object) Change { return compare(n, have, Update) }
-func (n Neighbor) FallsWith(ID) bool          { return false }
+
+// FallsWith says whether VPP removes it together with owner.
+func (n Neighbor) FallsWith(ID) bool { return false }
 
 func inTable(iface ID, vrf uint32, v6 bool) []ID {
 	deps := []ID{iface}

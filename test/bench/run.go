@@ -30,7 +30,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func row(name string, s, floor samples) {
 	fmt.Printf("%-22s %5d  %7.2f %7.2f %7.2f", name, len(s), ms(s.at(0.5)), ms(s.at(0.99)), ms(s.at(1)))
 	if floor != nil {
-		fmt.Printf("   %7.2f %6.2f", ms(floor.at(0.5)), float64(s.at(0.5))/float64(max(floor.at(0.5), 1)))
+		fmt.Printf("   %7.2f %7.2f %6.2f", ms(floor.at(0.5)), ms(floor.at(0.99)), float64(s.at(0.5))/float64(max(floor.at(0.5), 1)))
 	}
 	fmt.Println()
 }
@@ -60,7 +60,7 @@ func run(ctx context.Context, o options) (err error) {
 		what = o.vpp
 	}
 	fmt.Printf("VPP: %s; %d processors; %d calls of each kind, one by one; times in ms\n\n", what, runtime.NumCPU(), o.rounds)
-	fmt.Printf("%-22s %5s  %7s %7s %7s   %7s %6s\n", "call", "n", "p50", "p99", "max", "floor", "ratio")
+	fmt.Printf("%-22s %5s  %7s %7s %7s   %7s %7s %6s\n", "call", "n", "p50", "p99", "max", "floor50", "floor99", "ratio")
 
 	f, err := newFloor(ctx, etcd.Endpoints(), n.VPP.APISocket, l.Dir)
 	if err != nil {
@@ -72,7 +72,23 @@ func run(ctx context.Context, o options) (err error) {
 		sequential(ctx, o, plugin{bin, confNoIPAM(n)}, f, "no IPAM"),
 		sequential(ctx, o, plugin{bin, confHostLocal(n)}, f, "host-local"),
 		parallel(ctx, o, plugin{bin, confNoIPAM(n)}),
+		agent(ctx, n),
 	)
+}
+
+// agent says what the host agent did beside: failures and retries make calls
+// slow without making them fail.
+func agent(ctx context.Context, n *lab.Node) error {
+	var values [4]float64
+	for i, name := range []string{"vppcni_writes_total", "vppcni_write_failures_total", "vppcni_write_retries_total", "process_cpu_seconds_total"} {
+		v, err := n.Metric(ctx, name)
+		if err != nil {
+			return err
+		}
+		values[i] = v
+	}
+	fmt.Printf("\nagent: %.0f objects written, %.0f failed, %.0f tried again, %.2f s of CPU\n", values[0], values[1], values[2], values[3])
+	return nil
 }
 
 func version(ctx context.Context, o options, bin string) error {

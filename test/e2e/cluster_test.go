@@ -94,6 +94,15 @@ func (n node) network(t *testing.T, net network) *libcni.NetworkConfigList {
 	return list
 }
 
+func (n node) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	v, err := n.Metric(timeout(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 type pod struct {
 	*lab.Pod
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -137,4 +138,25 @@ func (n *Node) close() error {
 		errs = append(errs, p.Stop())
 	}
 	return errors.Join(append(errs, n.Agent.Stop(), n.VPP.Kill())...)
+}
+
+// Metric is the sum of a metric of the agent over all its labels.
+func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
+	_, body, err := n.Get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for line := range strings.Lines(body) {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest[0] != ' ' && rest[0] != '{' {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' ')+1:]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s of %s: %w", name, n.Name, err)
+		}
+		sum += v
+	}
+	return sum, nil
 }

@@ -1,8 +1,3 @@
-// Command vpp-cni is a CNI plugin: it turns the calls of a container runtime
-// into keys in etcd, and waits for the node's agent to make VPP match them. It
-// never speaks to VPP, starts nothing that outlives a call, and keeps no state
-// of its own. Under the name userspace it serves configurations of the
-// Userspace CNI unchanged.
 package main
 
 import (
@@ -17,13 +12,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema/version"
 )
 
-// gcLimit is the heap in bytes up to which no garbage is collected: a call is
-// over before collecting pays.
-const gcLimit = 64 << 20
-
 func main() {
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(gcLimit)
 	os.Exit(run(os.Args[1:]))
 }
 

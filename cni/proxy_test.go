@@ -16,8 +16,9 @@ type proxy struct {
 
 	mu      sync.Mutex
 	open    *sync.Cond
-	paused  bool
-	waiting int // connections with bytes that wait
+	paused  bool // towards etcd, and back
+	mute    bool // back
+	waiting int  // connections with bytes that wait
 	conns   []net.Conn
 	wg      sync.WaitGroup
 }
@@ -52,12 +53,12 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns = append(p.conns, in, out)
 		p.mu.Unlock()
-		p.wg.Go(func() { p.copy(out, in) })
-		p.wg.Go(func() { p.copy(in, out) })
+		p.wg.Go(func() { p.copy(out, in, false) })
+		p.wg.Go(func() { p.copy(in, out, true) })
 	}
 }
 
-func (p *proxy) copy(to, from net.Conn) {
+func (p *proxy) copy(to, from net.Conn, back bool) {
 	defer func() {
 		_ = to.Close()
 		_ = from.Close()
@@ -66,7 +67,7 @@ func (p *proxy) copy(to, from net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		for p.paused {
+		for p.paused || p.mute && back {
 			p.waiting++
 			p.open.Wait()
 			p.waiting--
@@ -85,6 +86,13 @@ func (p *proxy) pause() {
 	p.paused = true
 }
 
+// silence holds etcd's answers back.
+func (p *proxy) silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = true
+}
+
 // held says whether somebody's bytes wait.
 func (p *proxy) held() bool {
 	p.mu.Lock()
@@ -96,7 +104,7 @@ func (p *proxy) held() bool {
 func (p *proxy) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.paused = false
+	p.paused, p.mute = false, false
 	p.open.Broadcast()
 }
 
@@ -108,7 +116,7 @@ func (p *proxy) drop() {
 		_ = c.Close()
 	}
 	p.conns = nil
-	p.paused = false
+	p.paused, p.mute = false, false
 	p.open.Broadcast()
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -12,6 +13,9 @@ import (
 // statusProbe stands where a Look wants an attachment: STATUS asks about none.
 // Its key is read and never written.
 const statusProbe = "status"
+
+// statusTime bounds STATUS, which is asked every 5 s.
+const statusTime = 2 * time.Second
 
 // cmdStatus says whether an ADD can be served now: error 50 while etcd or the
 // node's agent is away, 51 while VPP is. Runtimes ask every few seconds, so it
@@ -24,6 +28,8 @@ func cmdStatus(cmd *skel.CmdArgs) error {
 	defer c.close()
 	ctx, cancel := c.context()
 	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, statusTime)
+	defer stop()
 	return c.status(ctx)
 }
 

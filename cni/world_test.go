@@ -139,7 +139,13 @@ func (w *world) callAs(name string, c runtimeCall, conf string) outcome {
 
 func (w *world) startAs(name string, c runtimeCall, conf string) *process {
 	w.t.Helper()
-	p := &process{w: w, verb: c.verb, start: time.Now()}
+	p := w.prepare(name, c, conf)
+	p.run()
+	return p
+}
+
+func (w *world) prepare(name string, c runtimeCall, conf string) *process {
+	p := &process{w: w, verb: c.verb}
 	p.cmd = exec.Command(filepath.Join(programs.bin, name))
 	p.cmd.Stdin = strings.NewReader(conf)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -147,10 +153,15 @@ func (w *world) startAs(name string, c runtimeCall, conf string) *process {
 		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=10", "CNI_COMMAND=" + c.verb, "CNI_PATH=" + w.pluginDir() + ":" + programs.bin,
 		"CNI_CONTAINERID=" + c.container, "CNI_IFNAME=" + c.ifname, "CNI_NETNS=" + c.netns, "CNI_ARGS=" + c.args,
 	}, w.env...)
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
 	return p
+}
+
+func (p *process) run() {
+	p.w.t.Helper()
+	p.start = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		p.w.t.Fatal(err)
+	}
 }
 
 // call runs the real plugin to its end.

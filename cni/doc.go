@@ -1,0 +1,56 @@
+// Command vpp-cni is a CNI plugin: it turns the calls of a container runtime
+// into keys in etcd, and waits for the node's agent to make VPP match them. It
+// never speaks to VPP, starts nothing that outlives a call, and keeps no state
+// of its own. Under the name userspace it serves configurations of the
+// Userspace CNI unchanged.
+//
+// # Network configuration
+//
+// CNI 0.3.1 to 1.1.0. host is required, everything else has a default. Fields at
+// the top level that are not listed belong to the runtime or to other plugins
+// and are left alone; in the sections host, container and etcd an unknown field
+// is an error.
+//
+//	name                      the network: networks/<name> in etcd gives its VRF and MTU
+//	host.engine               vpp
+//	host.iftype               memif (default), vhostuser
+//	host.netType              bridge, interface (routed), none (default)
+//	host.memif.role           master (default), slave; also server, client
+//	host.memif.mode           ethernet (default), ip; an ip-mode memif joins no bridge and has no MAC
+//	host.memif.socketfile     file name in the pod's directory (default <ifname>.memif)
+//	host.memif.secret         up to 23 bytes, the same at both ends
+//	host.vhost.mode           server (default), client: which side of the socket VPP takes
+//	host.vhost.socketfile     file name in the pod's directory (default <ifname>.vhost)
+//	host.vhost.group          no effect: socketGroup of the agent decides
+//	host.bridge.bridgeName    a number is the bridge domain's id, a name gets one for the whole cluster (default: name)
+//	host.bridge.bridgeId      the same as a number, the older way
+//	host.bridge.vlanId        1 to 4094: the tagged sub-interface joins the bridge, its tag popped
+//	container.*               the pod's end, as host; a field that is missing is the host's, but for the
+//	                          memif role and the vhost mode (the opposite) and netType (interface)
+//	ipam                      any IPAM plugin; without one there are no addresses
+//	dns                       replaces what IPAM says
+//	mtu                       L3 MTU of both ends, 68 to 9000 bytes (default: the network's record, the node's file, VPP's 9000)
+//	etcd.endpoints            with them the node's file gives no part of this section
+//	etcd.cacert, cert, key    files; any of them makes the connection TLS
+//	etcd.user, passwordFile   log-in
+//	prefix                    of all keys (default /vpp-cni)
+//	node                      this node's name in the keys (default: the host name)
+//	timeout                   of one call, such as "10s", the default
+//	logFile, logLevel         default: standard error, info; also the Userspace CNI's level verbose
+//	configFile                read in place of /etc/vpp-cni/config.yaml; VPP_CNI_CONFIG in the environment does the same
+//	sharedDir, kubeconfig     of the Userspace CNI: no effect, a note in the log
+//
+// The node's file gives what the network configuration does not. Where the pod's
+// netType is bridge or none, and with vhost-user, the addresses are for the
+// application to set: they stand in the answer and in the pod's value.
+//
+// A pod's MAC is derived from node, container and interface, unless the runtime
+// gives one: by the capability mac, else args.cni.mac, else MAC in CNI_ARGS.
+//
+// # Errors
+//
+// Codes of the CNI specification: 4 a name in the environment, 5 and 6 what
+// cannot be read or decoded, 7 a configuration or an attachment that somebody
+// must change, 11 what may go away by itself (etcd or the agent away, time over),
+// 50 and 51 from STATUS only. An IPAM plugin's own code is passed on.
+package main

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestConcurrentAdds: two ADDs of one attachment at once answer the same, and
@@ -88,4 +90,43 @@ func TestConcurrentContainers(t *testing.T) {
 	w.call(runtimeCall{verb: "GC"}, w.conf(routedHost, w.hostLocal("host-local"), `"cni.dev/valid-attachments":[]`)).ok(t)
 	w.eventually("the agent has removed all", func() bool { return !strings.Contains(fmt.Sprint(w.stored()), "host-status") })
 	w.nothingLeft()
+}
+
+// TestOvertakenAdd: an ADD that finds another one's attachment when it comes to
+// write takes nothing from it, whether it can join it or not.
+func TestOvertakenAdd(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		fields string
+		check  func(t *testing.T, o outcome)
+	}{
+		"same content":  {`"mtu":0`, func(t *testing.T, o outcome) { t.Helper(); o.ok(t) }},
+		"other content": {`"mtu":1500`, func(t *testing.T, o outcome) { t.Helper(); o.fails(t, 7, "host.mtu") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			// An IPAM plugin may give the same address again to the same attachment.
+			w.script("again", `if [ "$CNI_COMMAND" != ADD ]; then exec "$REAL"; fi
+touch "$DIR/begun"
+while [ ! -e "$DIR/go" ]; do sleep 0.02; done
+echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.0.2/24","gateway":"10.1.0.1"}],"routes":[{"dst":"0.0.0.0/0"}]}'
+`)
+			late := w.start(runtimeOf("ADD"), w.conf(routedHost, w.hostLocal("again"), tc.fields))
+			w.eventually("the late one is at IPAM", func() bool { return w.exists("begun") })
+			conf := w.conf(routedHost, w.hostLocal("host-local"))
+			w.call(runtimeOf("ADD"), conf).ok(t)
+			before := w.stored()
+			w.proceed()
+			tc.check(t, late.wait())
+			if d := cmp.Diff(before, w.stored()); d != "" {
+				t.Errorf("keys changed:\n%s", d)
+			}
+			if a := w.allocated(); len(a) != 1 {
+				t.Errorf("allocated: %v", a)
+			}
+			w.call(runtimeOf("DEL"), conf).ok(t)
+			w.nothingLeft()
+		})
+	}
 }

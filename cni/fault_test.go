@@ -212,7 +212,8 @@ func TestAgentDuringAdd(t *testing.T) {
 			t.Helper()
 			w.agent.announce(t, schema.AgentInfo{Reason: schema.ReasonVPPDown})
 		}, 11, []string{"within 1s"}},
-		"is overtaken": {mode{state: schema.Pending, reason: schema.ReasonProgramming}, "20s", overtake, 11, []string{"another call removed"}},
+		"speaks of an older value": {mode{silent: true}, "1s", oldStatus, 11, []string{"within 1s", "said nothing"}},
+		"is overtaken":             {mode{state: schema.Pending, reason: schema.ReasonProgramming}, "20s", overtake, 11, []string{"another call removed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,10 +229,19 @@ func TestAgentDuringAdd(t *testing.T) {
 			if o.took > 8*time.Second {
 				t.Errorf("ADD took %s", o.took)
 			}
-			w.agent.set(mode{})
-			w.nothingLeft()
+			if tc.mode.silent {
+				w.hostGone()
+			} else {
+				w.nothingLeft()
+			}
 		})
 	}
+}
+
+// oldStatus writes a status of a value from before this ADD.
+func oldStatus(t *testing.T, w *world) {
+	t.Helper()
+	w.put("nodes/node-1/host-status/"+testContainer+"/net1", `{"specRevision":1,"state":"Ready","reason":"Applied","since":"2026-01-01T00:00:00Z"}`)
 }
 
 // overtake removes the attachment with a DEL while its ADD waits.

@@ -336,6 +336,17 @@ func (w *world) nothingLeft() {
 	}
 }
 
+// hostGone is nothingLeft where the stand-in was told not to delete statuses.
+func (w *world) hostGone() {
+	w.t.Helper()
+	if keys := fmt.Sprint(slices.Sorted(maps.Keys(w.stored()))); strings.Contains(keys, "/host/") || strings.Contains(keys, "/pods/") {
+		w.t.Errorf("left in etcd: %s", keys)
+	}
+	if a := w.allocated(); len(a) > 0 {
+		w.t.Errorf("left at IPAM: %s", strings.Join(a, ", "))
+	}
+}
+
 // hostValue and podValue read one desired end.
 func (w *world) hostValue(container, ifname string) schema.HostInterface {
 	w.t.Helper()

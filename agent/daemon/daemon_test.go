@@ -134,6 +134,23 @@ func TestVPPRestart(t *testing.T) {
 	}
 }
 
+func TestVPPHangs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.startVPP()
+	b.start()
+	b.put("c1", host("p1"))
+	b.await("c1", 0, "Ready/Applied")
+	b.sim.Hang()
+	b.put("c2", host("p2"))
+	b.await("c2", 0, "Pending/VPPDown")
+	b.await("c1", 0, "Pending/VPPDown")
+	b.sim.Resume()
+	b.await("c1", 0, "Ready/Applied")
+	b.await("c2", 0, "Ready/Applied")
+	b.ready()
+}
+
 func TestVPPAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -97,7 +97,7 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	}
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
-	if testing.Verbose() {
+	if os.Getenv("LOG") != "" {
 		logger.SetOutput(b.t.Output())
 		logger.SetLevel(logrus.DebugLevel)
 	}

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -276,6 +278,10 @@ func (d *Daemon) sync(ctx context.Context) {
 		d.logOps(rep)
 	}
 	d.take(rep.Results)
+	// Where VPP is there after all, no event tells to try again.
+	if d.cfg.VPP.Info().Connected && slices.ContainsFunc(rep.Ops, func(op reconcile.Applied) bool { return errors.Is(op.Err, vpp.ErrDown) }) {
+		d.resyncAt(time.Now().Add(againPause))
+	}
 }
 
 func (d *Daemon) resync(ctx context.Context) {

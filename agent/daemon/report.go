@@ -56,8 +56,8 @@ func (d *Daemon) Verify(ctx context.Context) (Report, error) {
 		return rep, info.Err
 	}
 	rep.VPPPID = info.PID
-	if err := d.State().Etcd; err != nil && len(rep.Pending) == 0 {
-		return rep, fmt.Errorf("the desired state is not known: %w", err)
+	if err := d.State().Pass; err != nil {
+		return rep, err
 	}
 	diffs, err := d.engine.Drift(ctx)
 	if err != nil {

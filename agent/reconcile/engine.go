@@ -169,12 +169,16 @@ func (e *Engine) NextRetry() (time.Time, bool) {
 
 func (e *Engine) set(key string, spec Spec) {
 	old := e.attachments[key]
+	if old != nil && old.spec.equal(spec) {
+		e.touched[key] = struct{}{}
+		return
+	}
 	now := &attachment{spec: spec, ids: make(map[model.ID]struct{}, len(spec.Objects)), residue: e.back(key)}
 	e.attachments[key] = now
 	e.touched[key] = struct{}{}
 	if old != nil {
 		for id := range old.ids {
-			e.unclaim(key, id)
+			e.unclaim(key, old.spec.Order, id)
 		}
 		now.residue = e.leftBy(old, now.residue)
 	}
@@ -194,7 +198,7 @@ func (e *Engine) remove(key string) {
 		return
 	}
 	for id := range old.ids {
-		e.unclaim(key, id)
+		e.unclaim(key, old.spec.Order, id)
 	}
 	left := e.leftBy(old, nil)
 	for id := range old.ids {
@@ -252,9 +256,9 @@ func (e *Engine) claim(c claim) {
 	e.changed(id, before)
 }
 
-func (e *Engine) unclaim(key string, id model.ID) {
+func (e *Engine) unclaim(key string, order int64, id model.ID) {
 	before := e.wanted.object(id)
-	e.wanted.remove(key, id)
+	e.wanted.remove(key, order, id)
 	e.changed(id, before)
 }
 

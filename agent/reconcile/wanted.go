@@ -22,6 +22,11 @@ type Spec struct {
 	Keep []model.ID
 }
 
+// equal says whether two specs ask for the same, in the same order.
+func (s Spec) equal(other Spec) bool {
+	return s.Order == other.Order && slices.Equal(s.Objects, other.Objects) && slices.Equal(s.Keep, other.Keep)
+}
+
 // claim is one attachment's wish for one object.
 type claim struct {
 	key    string
@@ -55,17 +60,26 @@ func (w wanted) rival(key string, id model.ID) (string, bool) {
 	return "", false
 }
 
+// earlier orders the claims for one object.
+func earlier(a, b claim) int {
+	return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.key, b.key))
+}
+
 func (w wanted) add(c claim) {
 	id := c.object.ID()
 	claims := w.claims[id]
-	at, _ := slices.BinarySearchFunc(claims, c, func(a, b claim) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.key, b.key))
-	})
+	at, _ := slices.BinarySearchFunc(claims, c, earlier)
 	w.claims[id] = slices.Insert(claims, at, c)
 }
 
-func (w wanted) remove(key string, id model.ID) {
-	claims := slices.DeleteFunc(w.claims[id], func(c claim) bool { return c.key == key })
+// remove takes back what add was given for key and order.
+func (w wanted) remove(key string, order int64, id model.ID) {
+	claims := w.claims[id]
+	at, ok := slices.BinarySearchFunc(claims, claim{key: key, order: order}, earlier)
+	if !ok {
+		return
+	}
+	claims = slices.Delete(claims, at, at+1)
 	if len(claims) == 0 {
 		delete(w.claims, id)
 		return

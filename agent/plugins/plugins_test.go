@@ -1,0 +1,160 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ligato/cn-infra/infra"
+	"github.com/sirupsen/logrus"
+
+	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/config"
+	"github.com/vpp-cni/vpp-cni/test/vppsim"
+)
+
+func checks(h *Health) string {
+	var lines []string
+	for _, c := range h.Checks() {
+		lines = append(lines, fmt.Sprintf("%s %v", c.Name, c.Err))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	h := NewHealth()
+	if err := h.Init(); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []infra.PluginName{"vpp", "etcd"} {
+		h.Register(part, nil)
+	}
+	if diff := cmp.Diff("etcd starting\nvpp starting", checks(h)); diff != "" {
+		t.Errorf("at the start (-want +got):\n%s", diff)
+	}
+	h.Report("etcd", nil)
+	h.Report("vpp", errors.New("no socket"))
+	if diff := cmp.Diff("etcd <nil>\nvpp no socket", checks(h)); diff != "" {
+		t.Errorf("one works (-want +got):\n%s", diff)
+	}
+	h.Report("vpp", nil)
+	if diff := cmp.Diff("etcd <nil>\nvpp <nil>", checks(h)); diff != "" {
+		t.Errorf("both work (-want +got):\n%s", diff)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	long := time.Unix(1, 0)
+	before := schema.AgentInfo{Node: "n1", Since: long}
+	for _, tc := range []struct {
+		name  string
+		give  daemon.State
+		want  schema.AgentInfo
+		moved bool
+	}{
+		{
+			name:  "ready",
+			give:  daemon.State{VPP: vpp.Info{Connected: true, PID: 7, Version: "25.10"}},
+			want:  schema.AgentInfo{Node: "n1", Ready: true, VPPPID: 7, VPPVersion: "25.10"},
+			moved: true,
+		},
+		{
+			name:  "VPP away",
+			give:  daemon.State{VPP: vpp.Info{PID: 7, Version: "25.10", Err: vpp.ErrDown}, Pass: errors.New("x")},
+			want:  schema.AgentInfo{Node: "n1", Reason: schema.ReasonVPPDown, Message: "VPP is down", VPPVersion: "25.10"},
+			moved: true,
+		},
+		{
+			name:  "being filled",
+			give:  daemon.State{VPP: vpp.Info{Connected: true, PID: 7}, Pass: errors.New("no pass yet")},
+			want:  schema.AgentInfo{Node: "n1", Reason: schema.ReasonProgramming, Message: "no pass yet", VPPPID: 7},
+			moved: true,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got := describe(before, tc.give)
+			if moved := !got.Since.Equal(long); moved != tc.moved {
+				t.Errorf("since moved: %t, want %t", moved, tc.moved)
+			}
+			again := describe(got, tc.give)
+			if again != got {
+				t.Errorf("the same state again: %+v, want %+v", again, got)
+			}
+			got.Since = time.Time{}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("info (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSocketsAreSettled holds sockets that VPP makes to the configured mode,
+// and those that the pod's side makes to their own.
+func TestSocketsAreSettled(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "plug") //nolint:usetesting // a socket's path must fit
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	sim, err := vppsim.Start(vppsim.Config{APISocket: filepath.Join(dir, "api.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	f := config.Default()
+	f.RunDir, f.Agent.VPPSocket, f.Agent.SocketMode = dir, sim.APISocket(), "0666"
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	p := &VPP{PluginName: "vpp", Config: f, Log: logrus.NewEntry(quiet)}
+	if err = p.Init(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.vpp.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	for p.vpp.Info().Err != nil {
+		time.Sleep(time.Millisecond)
+	}
+
+	pod := filepath.Join(dir, "pods", "p1")
+	master := model.Memif{Tag: "vpp-cni/a/p1", Socket: filepath.Join(pod, "a"), Master: true, MAC: model.MAC{2, 1}, Dir: pod}
+	slave := model.Memif{Tag: "vpp-cni/b/p1", Socket: filepath.Join(pod, "b"), MAC: model.MAC{2, 2}, Dir: pod}
+	if err = p.dirs.Put(ctx, model.Directory{Path: pod}, nil); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", slave.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if err := os.Chmod(slave.Socket, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []model.Object{model.Socket{Path: master.Socket}, master, model.Socket{Path: slave.Socket}, slave} {
+		if err := p.vpp.Put(ctx, o, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]os.FileMode{master.Socket: 0o666, slave.Socket: 0o600} {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v: want mode %v", path, st, err, want)
+		}
+	}
+}

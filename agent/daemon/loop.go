@@ -100,7 +100,9 @@ func (d *Daemon) receive(ctx context.Context, n news) {
 	}
 	if n.lost != nil {
 		d.engine.Stale()
-		d.log.WithError(n.lost).Warn("view of etcd lost, nothing is deleted until it is back")
+		if text(d.State().Etcd) != text(n.lost) {
+			d.log.WithError(n.lost).Warn("etcd not read, nothing is deleted until it is")
+		}
 	}
 	if n.snapshot != nil || n.lost != nil {
 		d.setState(func(s *State) { s.Etcd = n.lost })

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/schema"
@@ -18,22 +17,27 @@ const (
 	maxRetry   = 5 * time.Second
 )
 
-// AwaitHostStatus watches the status of one host end, and the presence of the
-// node's agent, from revision fromRev on, and calls done at each change until
-// it says stop. st is the status, nil where the key is absent. agent is nil
-// where the agent's presence has not changed since fromRev; agentGone says that
+// AwaitHostStatus watches the status of one host end and the presence of the
+// node's agent. It calls done with both as they are once the watch stands, and
+// at each change after that, until done says stop. st is the status, nil where
+// the key is absent; agent is nil where it cannot be read; agentGone says that
 // it is absent.
 //
-// It makes no read before the watch, so fromRev should be the revision after
-// the one the caller knows. When ctx ends the error wraps its cause, and is
-// ErrUnavailable only if the watch could not be had.
-func (s *Store) AwaitHostStatus(ctx context.Context, node schema.Node, container schema.ContainerID, ifname schema.IfName, fromRev int64, done func(st *schema.InterfaceStatus, agent *schema.AgentInfo, agentGone bool) (stop bool)) error {
+// When ctx ends the error wraps its cause, and is ErrUnavailable only if the
+// watch could not be had.
+//
+// The watch begins at etcd's present and is followed by a read. A watch from a
+// revision that is past by the time it arrives, as that of the caller's own
+// transaction is when the agent was quick or the cluster is busy, would be
+// served by etcd's catch-up loop, up to 100 ms later
+// (server/storage/mvcc, watchResyncPeriod).
+func (s *Store) AwaitHostStatus(ctx context.Context, node schema.Node, container schema.ContainerID, ifname schema.IfName, done func(st *schema.InterfaceStatus, agent *schema.AgentInfo, agentGone bool) (stop bool)) error {
 	l := Lookup{Node: node, Container: container, IfName: ifname}
 	if err := l.validate(false); err != nil {
 		return err
 	}
 	w := &waiter{
-		s: s, what: "await status of " + l.String(), done: done, next: fromRev,
+		s: s, what: "await status of " + l.String(), done: done,
 		statusKey: s.keys.HostStatus(node, container, ifname), agentKey: s.keys.Agent(node),
 	}
 	for try := 0; ; try++ {
@@ -43,11 +47,6 @@ func (s *Store) AwaitHostStatus(ctx context.Context, node schema.Node, container
 		}
 		if ctx.Err() != nil {
 			return w.ended(ctx, err)
-		}
-		if errors.Is(err, rpctypes.ErrCompacted) {
-			if stop, err = w.read(ctx); stop {
-				return err
-			}
 		}
 		if err := sleep(ctx, jitter(growing(try, firstRetry, maxRetry))); err != nil {
 			return w.ended(ctx, err)
@@ -61,10 +60,9 @@ type waiter struct {
 	what                string
 	statusKey, agentKey string
 	done                func(*schema.InterfaceStatus, *schema.AgentInfo, bool) bool
-	next                int64
 	created             bool
 
-	known  bool // status is what etcd holds
+	rev    int64 // of the read: events up to here are known
 	status *schema.InterfaceStatus
 	agent  *schema.AgentInfo
 	gone   bool
@@ -89,16 +87,25 @@ func (w *waiter) watch(parent context.Context) (bool, error) {
 	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(parent))
 	defer cancel()
-	status := c.Watch(ctx, w.statusKey, clientv3.WithRev(w.next), clientv3.WithCreatedNotify())
-	agent := c.Watch(ctx, w.agentKey, clientv3.WithRev(w.next))
+	status := c.Watch(ctx, w.statusKey, clientv3.WithCreatedNotify())
+	agent := c.Watch(ctx, w.agentKey, clientv3.WithCreatedNotify())
+	for _, events := range []clientv3.WatchChan{status, agent} {
+		if err := w.stand(parent, events); err != nil {
+			return false, err
+		}
+	}
+	w.created = true
+	if stop, err := w.read(parent); stop || err != nil {
+		return stop, err
+	}
 	for {
 		select {
 		case resp, ok := <-status:
-			if stop, err := w.handle(parent, resp, ok); stop || err != nil {
+			if stop, err := w.handle(resp, ok); stop || err != nil {
 				return stop, err
 			}
 		case resp, ok := <-agent:
-			if stop, err := w.handle(parent, resp, ok); stop || err != nil {
+			if stop, err := w.handle(resp, ok); stop || err != nil {
 				return stop, err
 			}
 		case <-parent.Done():
@@ -107,34 +114,44 @@ func (w *waiter) watch(parent context.Context) (bool, error) {
 	}
 }
 
-func (w *waiter) handle(ctx context.Context, resp clientv3.WatchResponse, ok bool) (bool, error) {
+// stand waits until etcd has taken the watch.
+func (w *waiter) stand(ctx context.Context, events clientv3.WatchChan) error {
+	select {
+	case resp, ok := <-events:
+		if !ok {
+			return errWatchClosed
+		}
+		return resp.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errWatchClosed = errors.New("the watch was closed")
+
+func (w *waiter) handle(resp clientv3.WatchResponse, ok bool) (bool, error) {
 	if !ok {
-		return false, errors.New("the watch was closed")
+		return false, errWatchClosed
 	}
 	if err := resp.Err(); err != nil {
 		return false, err
 	}
-	w.created = w.created || resp.Created
 	for _, ev := range resp.Events {
-		stop, err := w.event(ctx, ev)
-		if stop || err != nil {
+		if ev.Kv.ModRevision <= w.rev {
+			continue
+		}
+		if stop, err := w.event(ev); stop || err != nil {
 			return stop, err
 		}
 	}
 	return false, nil
 }
 
-func (w *waiter) event(ctx context.Context, ev *clientv3.Event) (bool, error) {
+func (w *waiter) event(ev *clientv3.Event) (bool, error) {
 	gone := ev.Type == clientv3.EventTypeDelete
 	if string(ev.Kv.Key) == w.agentKey {
 		w.setAgent(ev.Kv.Value, gone)
-		if !w.known {
-			// done must not take a status not heard of for an absent one.
-			return w.read(ctx)
-		}
-		return w.done(w.status, w.agent, w.gone), nil
-	}
-	if err := w.setStatus(ev.Kv.Value, gone); err != nil {
+	} else if err := w.setStatus(ev.Kv.Value, gone); err != nil {
 		return true, err
 	}
 	return w.done(w.status, w.agent, w.gone), nil
@@ -153,7 +170,7 @@ func (w *waiter) setAgent(value []byte, gone bool) {
 }
 
 func (w *waiter) setStatus(value []byte, gone bool) error {
-	w.known, w.status = true, nil
+	w.status = nil
 	if gone {
 		return nil
 	}
@@ -165,13 +182,13 @@ func (w *waiter) setStatus(value []byte, gone bool) error {
 	return nil
 }
 
-// read takes both keys as they are now, where events do not tell.
+// read takes both keys as they are now.
 func (w *waiter) read(ctx context.Context) (bool, error) {
 	resp, err := w.s.txn(ctx, w.what, nil, []clientv3.Op{clientv3.OpGet(w.statusKey), clientv3.OpGet(w.agentKey)}, nil)
 	if err != nil {
 		return false, err
 	}
-	w.next = resp.Header.GetRevision() + 1
+	w.rev = resp.Header.GetRevision()
 	st, agent := resp.Responses[0].GetResponseRange().GetKvs(), resp.Responses[1].GetResponseRange().GetKvs()
 	w.setAgent(valueOf(agent), len(agent) == 0)
 	if err := w.setStatus(valueOf(st), len(st) == 0); err != nil {

@@ -44,9 +44,9 @@ func (a *awaited) told() string {
 	return strings.Join(a.lines, "\n")
 }
 
-func (e *env) await(ctx context.Context, from int64, a *awaited) <-chan error {
+func (e *env) await(ctx context.Context, a *awaited) <-chan error {
 	done := make(chan error, 1)
-	go func() { done <- e.store.AwaitHostStatus(ctx, node, "c1", ifname, from, a.done) }()
+	go func() { done <- e.store.AwaitHostStatus(ctx, node, "c1", ifname, a.done) }()
 	return done
 }
 
@@ -61,21 +61,21 @@ func TestAwaitHostStatus(t *testing.T) {
 	rev := e.attach("c1")
 	e.put(e.store.Keys().HostStatus(node, "c1", "net10"), "another interface's")
 	e.status(schema.Pending, rev) // before the watch begins: it must not be missed
-	a := &awaited{stop: fmt.Sprintf("Ready of %d", rev)}
-	done := e.await(e.ctx, rev+1, a)
-	eventually(t, "told", a.told, fmt.Sprintf("Pending of %d", rev))
+	a := &awaited{stop: fmt.Sprintf("Ready of %d, agent ready=true", rev)}
+	done := e.await(e.ctx, a)
+	eventually(t, "told", a.told, fmt.Sprintf("Pending of %d, agent ready=true", rev))
 	e.status(schema.Ready, rev)
 	is(t, <-done, nil)
-	same(t, "told", a.told(), fmt.Sprintf("Pending of %d\nReady of %d", rev, rev))
+	same(t, "told", a.told(), fmt.Sprintf("Pending of %d, agent ready=true\nReady of %d, agent ready=true", rev, rev))
 }
 
 func TestAwaitSeesTheAgent(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	e.status(schema.Ready, 1)
-	rev := e.attach("c1")
+	e.attach("c1")
 	a := &awaited{stop: "no status, agent gone"}
-	done := e.await(e.ctx, rev+1, a)
+	done := e.await(e.ctx, a)
 	e.announce(node)
 	eventually(t, "told", a.told, "Ready of 1, agent ready=true")
 	e.remove(e.store.Keys().Agent(node))
@@ -92,17 +92,17 @@ func TestAwaitAfterCompaction(t *testing.T) {
 	e.put("elsewhere", "so that the status is older than what compaction keeps")
 	is(t, e.cluster.Compact(e.ctx), nil)
 	a := &awaited{stop: fmt.Sprintf("Ready of %d, agent ready=true", rev)}
-	is(t, <-e.await(e.ctx, rev+1, a), nil)
+	is(t, <-e.await(e.ctx, a), nil)
 }
 
 func TestAwaitOverARestart(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	rev := e.attach("c1")
-	a := &awaited{stop: fmt.Sprintf("Ready of %d", rev)}
-	done := e.await(e.ctx, rev+1, a)
+	a := &awaited{stop: fmt.Sprintf("Ready of %d, agent ready=true", rev)}
+	done := e.await(e.ctx, a)
 	e.status(schema.Pending, rev)
-	eventually(t, "told", a.told, fmt.Sprintf("Pending of %d", rev))
+	eventually(t, "told", a.told, fmt.Sprintf("Pending of %d, agent ready=true", rev))
 	e.cluster.Stop(0)
 	is(t, e.cluster.Restart(0), nil)
 	e.status(schema.Ready, rev)
@@ -112,11 +112,11 @@ func TestAwaitOverARestart(t *testing.T) {
 func TestAwaitTimesOut(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1")
+	e.attach("c1")
 	a := &awaited{}
 	ctx, cancel := context.WithTimeout(e.ctx, 300*time.Millisecond)
 	defer cancel()
-	err := <-e.await(ctx, rev+1, a)
+	err := <-e.await(ctx, a)
 	is(t, err, context.DeadlineExceeded)
 	if errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("%v is ErrUnavailable, but it is the agent that says nothing", err)
@@ -124,17 +124,17 @@ func TestAwaitTimesOut(t *testing.T) {
 	e.cluster.Stop(0)
 	ctx, cancel = context.WithTimeout(e.ctx, 300*time.Millisecond)
 	defer cancel()
-	is(t, <-e.await(ctx, rev+1, a), store.ErrUnavailable)
-	same(t, "told", a.told(), "")
+	is(t, <-e.await(ctx, a), store.ErrUnavailable)
+	same(t, "told", a.told(), "no status, agent ready=true")
 }
 
 func TestAwaitRefusesAStatusOfANewerVersion(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
-	rev := e.attach("c1")
+	e.attach("c1")
 	e.put(e.store.Keys().HostStatus(node, "c1", ifname), `{"future":1}`)
 	var unknown *schema.UnknownFieldError
-	if err := <-e.await(e.ctx, rev+1, &awaited{}); !errors.As(err, &unknown) {
+	if err := <-e.await(e.ctx, &awaited{}); !errors.As(err, &unknown) {
 		t.Errorf("error %v, want %T", err, unknown)
 	}
 }

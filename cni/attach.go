@@ -189,7 +189,8 @@ func (a *adding) detachOnce(ctx context.Context) error {
 		return err
 	}
 	a.log.WithFields(logrus.Fields{"rev": d.Rev}).Info("attachment withdrawn")
-	return a.awaitGone(ctx, a.id)
+	a.awaitGone(ctx, a.id)
+	return nil
 }
 
 // same says whether the host end is the one of a transaction of this call whose

@@ -47,16 +47,12 @@ func (w *waiting) take(st *schema.InterfaceStatus) bool {
 // error at once, Pending waits until the call's time is over.
 func (a *adding) await(ctx context.Context) (schema.InterfaceStatus, error) {
 	w := &waiting{rev: a.rev}
-	from := a.rev + 1
 	done := false
-	if !a.mine {
-		from = a.view.Rev + 1
-		if st := a.view.HostStatus; st != nil && st.Err == nil {
-			done = w.take(&st.Value)
-		}
+	if st := a.view.HostStatus; !a.mine && st != nil && st.Err == nil {
+		done = w.take(&st.Value)
 	}
 	if !done {
-		if err := a.follow(ctx, w, from); err != nil {
+		if err := a.follow(ctx, w); err != nil {
 			return schema.InterfaceStatus{}, a.waitError(ctx, w, err)
 		}
 	}
@@ -72,7 +68,7 @@ func (a *adding) await(ctx context.Context) (schema.InterfaceStatus, error) {
 
 // follow watches until w has what it waits for. An agent that goes away has
 // agentGrace to come back.
-func (a *adding) follow(ctx context.Context, w *waiting, from int64) error {
+func (a *adding) follow(ctx context.Context, w *waiting) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var grace *time.Timer
@@ -83,7 +79,7 @@ func (a *adding) follow(ctx context.Context, w *waiting, from int64) error {
 		}
 	}
 	defer stopGrace()
-	err := a.store.AwaitHostStatus(ctx, a.set.node, a.id.container, a.id.ifName, from,
+	err := a.store.AwaitHostStatus(ctx, a.set.node, a.id.container, a.id.ifName,
 		func(st *schema.InterfaceStatus, _ *schema.AgentInfo, agentGone bool) bool {
 			if !agentGone {
 				stopGrace()
@@ -130,22 +126,14 @@ func statusText(st *schema.InterfaceStatus) error {
 // status from etcd, while there is an agent that can. It waits half of the
 // call's time, and cleanupTime at most; afterwards it is no error, since the
 // agent removes what no key wants in any case.
-func (c *call) awaitGone(ctx context.Context, id identity) error {
-	view, err := c.store.Look(ctx, c.lookup(id))
-	if err != nil {
-		return err
-	}
-	if agent := view.Agent; view.HostStatus == nil || agent == nil || agent.Err == nil && !agent.Value.Ready {
-		return nil
-	}
+func (c *call) awaitGone(ctx context.Context, id identity) {
 	ctx, cancel := context.WithTimeout(ctx, min(c.set.timeout/2, cleanupTime))
 	defer cancel()
-	err = c.store.AwaitHostStatus(ctx, c.set.node, id.container, id.ifName, view.Rev+1,
+	err := c.store.AwaitHostStatus(ctx, c.set.node, id.container, id.ifName,
 		func(st *schema.InterfaceStatus, agent *schema.AgentInfo, agentGone bool) bool {
 			return st == nil || agentGone || agent != nil && !agent.Ready
 		})
 	if err != nil {
 		c.log.WithError(err).Warn("agent has not confirmed the removal, it will catch up")
 	}
-	return nil
 }

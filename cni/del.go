@@ -41,9 +41,7 @@ func (c *call) del(ctx context.Context) error {
 	if err != nil {
 		return storeError("the attachment cannot be removed from etcd", err)
 	}
-	if err := c.awaitGone(ctx, id); err != nil {
-		return storeError("the attachment's removal cannot be followed in etcd", err)
-	}
+	c.awaitGone(ctx, id)
 	if withIPAM {
 		if err := c.ipam.del(ctx); err != nil {
 			return c.ipam.error("DEL", err)

@@ -18,11 +18,12 @@ const (
 	MaxVLAN    = 4094 // 0 and 4095 are reserved (IEEE 802.1Q)
 	MaxSecret  = 23   // VPP's field has 24 bytes with a final NUL
 	MaxVRF     = 1<<32 - 2
-	// MaxSocketPath is the longest socket path VPP can bind: sun_path has 108
-	// bytes with a final NUL.
-	MaxSocketPath = 107
+	// MaxSocketPath is the longest path of a memif socket that VPP 25.10 binds
+	// (src/vppinfra/socket.c; one less than sun_path would hold). vhost-user
+	// sockets could have one character more.
+	MaxSocketPath = 106
 	// maxSocketName leaves room for the default run-dir and a 64-digit id.
-	maxSocketName = 24
+	maxSocketName = 23
 	// GatewaySocket is the file name of the pod's window on etcd, in the same
 	// directory as the sockets of its interfaces.
 	GatewaySocket = "etcd.sock"

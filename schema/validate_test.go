@@ -197,10 +197,10 @@ func TestOtherValues(t *testing.T) {
 }
 
 func TestSocketNames(t *testing.T) {
-	for _, name := range []string{"net1.memif", "a", "_x", strings.Repeat("a", 24), schema.SocketName(schema.VhostUser, schema.IfName(strings.Repeat("i", 15)))} {
+	for _, name := range []string{"net1.memif", "a", "_x", strings.Repeat("a", 23), schema.SocketName(schema.VhostUser, schema.IfName(strings.Repeat("i", 15)))} {
 		check(t, schema.CheckSocketName("f", name), "")
 	}
-	for _, name := range []string{"", ".", "..", ".x", "-x", "a/b", "a b", "a\n", "ä", schema.GatewaySocket, strings.Repeat("a", 25)} {
+	for _, name := range []string{"", ".", "..", ".x", "-x", "a/b", "a b", "a\n", "ä", schema.GatewaySocket, strings.Repeat("a", 24)} {
 		check(t, schema.CheckSocketName("f", name), "f ")
 	}
 	// Whatever an interface is called, its socket can be made beside the
@@ -212,8 +212,8 @@ func TestSocketNames(t *testing.T) {
 			check(t, schema.CheckSocketPath("/run/vpp-cni/pods/"+strings.Repeat("a", 64)+"/"+name), "")
 		}
 	}
-	check(t, schema.CheckSocketPath("/"+strings.Repeat("a", 106)), "")
-	check(t, schema.CheckSocketPath("/"+strings.Repeat("a", 107)), "at most 107 characters, it has 108")
+	check(t, schema.CheckSocketPath("/"+strings.Repeat("a", 105)), "")
+	check(t, schema.CheckSocketPath("/"+strings.Repeat("a", 107)), "at most 106 characters, it has 108")
 }
 
 func TestMAC(t *testing.T) {

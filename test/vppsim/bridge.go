@@ -40,6 +40,7 @@ func (v *vpp) registerBridge() {
 	onRequest(v, v.bridgeDomainAddDelV2)
 	onDump(v, v.bridgeDomainDump)
 	onRequest(v, v.swInterfaceSetL2Bridge)
+	v.registerBridgeFlags()
 }
 
 func (v *vpp) addBridge(b *bridge) {

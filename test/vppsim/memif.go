@@ -22,7 +22,7 @@ const (
 	memifDefaultSocket  = "memif.sock"
 	memifDefaultRing    = 1024
 	memifDefaultBuffer  = 2048
-	memifMaxPath        = 107 // sun_path is 108 bytes with its end
+	memifMaxPath        = 106 // clib_socket_init wants name and its end under 108 (src/vppinfra/socket.c)
 	memifSocketFieldMax = 107 // string[108] in memif_socket_filename_details
 )
 

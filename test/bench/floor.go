@@ -90,10 +90,10 @@ func (f *floor) program(ctx context.Context, i int) (made, error) {
 		return made{}, err
 	}
 	ifs := interfaces.NewServiceClient(f.vpp)
-	if _, err := ifs.SwInterfaceTagAddDel(ctx, &interfaces.SwInterfaceTagAddDel{IsAdd: true, SwIfIndex: created.SwIfIndex, Tag: fmt.Sprintf("floor/%d", i)}); err != nil {
+	if _, err = ifs.SwInterfaceTagAddDel(ctx, &interfaces.SwInterfaceTagAddDel{IsAdd: true, SwIfIndex: created.SwIfIndex, Tag: fmt.Sprintf("floor/%d", i)}); err != nil {
 		return made{}, err
 	}
-	if _, err := l2.NewServiceClient(f.vpp).SwInterfaceSetL2Bridge(ctx, &l2.SwInterfaceSetL2Bridge{RxSwIfIndex: created.SwIfIndex, BdID: floorDomain, Enable: true}); err != nil {
+	if _, err = l2.NewServiceClient(f.vpp).SwInterfaceSetL2Bridge(ctx, &l2.SwInterfaceSetL2Bridge{RxSwIfIndex: created.SwIfIndex, BdID: floorDomain, Enable: true}); err != nil {
 		return made{}, err
 	}
 	_, err = ifs.SwInterfaceSetFlags(ctx, &interfaces.SwInterfaceSetFlags{SwIfIndex: created.SwIfIndex, Flags: interface_types.IF_STATUS_API_FLAG_ADMIN_UP})
@@ -111,13 +111,13 @@ func (f *floor) del(ctx context.Context, i int) (time.Duration, error) {
 	was := f.made[i]
 	delete(f.made, i)
 	m := memif.NewServiceClient(f.vpp)
-	if _, err := m.MemifDelete(ctx, &memif.MemifDelete{SwIfIndex: was.index}); err != nil {
+	if _, err = m.MemifDelete(ctx, &memif.MemifDelete{SwIfIndex: was.index}); err != nil {
 		return 0, err
 	}
-	if _, err := m.MemifSocketFilenameAddDelV2(ctx, &memif.MemifSocketFilenameAddDelV2{SocketID: was.socket}); err != nil {
+	if _, err = m.MemifSocketFilenameAddDelV2(ctx, &memif.MemifSocketFilenameAddDelV2{SocketID: was.socket}); err != nil {
 		return 0, err
 	}
-	if err := os.Remove(filepath.Join(f.dir, fmt.Sprintf("floor%d.memif", i))); err != nil {
+	if err = os.Remove(filepath.Join(f.dir, fmt.Sprintf("floor%d.memif", i))); err != nil {
 		return 0, err
 	}
 	_, err = f.etcd.Delete(ctx, key+"status")

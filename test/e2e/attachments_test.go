@@ -9,12 +9,12 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
-// look is what etcd says of one attachment.
-func (c *cluster) look(t *testing.T, p pod, ifname string) store.View {
+// look is what etcd says of the pod's attachment net1.
+func (c *cluster) look(t *testing.T, p pod) store.View {
 	t.Helper()
 	v, err := c.store.Look(timeout(t), store.Lookup{
 		Node: schema.Node(p.Node.Name), Container: schema.ContainerID(p.Container),
-		IfName: schema.IfName(ifname), Pod: schema.PodID(p.UID),
+		IfName: "net1", Pod: schema.PodID(p.UID),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func eventually(t *testing.T, what string, ok func() (missing string)) {
 // each is there and goes by itself.
 func TestTwoInterfaces(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	red := n.network(t, network{name: "red", host: memifs[0].host, subnet4: "10.11.0.0/24"})
 	blue := n.network(t, network{
 		name:    "blue",
@@ -71,7 +71,7 @@ func TestTwoInterfaces(t *testing.T) {
 // application's and its status says so.
 func TestVhostUser(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	for mode, hostMode := range map[string]string{"server": "server", "client": "client"} {
 		t.Run(mode, func(t *testing.T) {
 			before := c.state(t, n)
@@ -87,12 +87,12 @@ func TestVhostUser(t *testing.T) {
 			}
 			p.start(t)
 			eventually(t, "status of the pod's end", func() string {
-				if s := c.look(t, p, "net1").PodStatus; s == nil || s.Value.Reason != schema.ReasonApplicationOwned {
+				if s := c.look(t, p).PodStatus; s == nil || s.Value.Reason != schema.ReasonApplicationOwned {
 					return "not ApplicationOwned"
 				}
 				return ""
 			})
-			p.check(t, list, "net1")
+			p.check(t, list)
 			p.del(t, list, "net1")
 			p.stop(t)
 			c.requireState(t, n, before)
@@ -105,7 +105,7 @@ func TestVhostUser(t *testing.T) {
 // new one alone.
 func TestTakeover(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	list := n.network(t, memifs[0])
 	before := c.state(t, n)
 	peer := n.pod(t, "peer")
@@ -125,7 +125,7 @@ func TestTakeover(t *testing.T) {
 	old.del(t, list, "net1")
 	old.del(t, list, "net1")
 	renewed.ping(t, target)
-	renewed.check(t, list, "net1")
+	renewed.check(t, list)
 
 	renewed.del(t, list, "net1")
 	peer.del(t, list, "net1")

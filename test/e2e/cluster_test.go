@@ -60,8 +60,8 @@ func startClusterOn(t *testing.T, hostVPP, podVPP string) *cluster {
 				t.Logf("%s:\n%s", name, tail)
 			}
 		}
-		if err := l.Close(); err != nil {
-			t.Errorf("close the lab: %v", err)
+		if closeErr := l.Close(); closeErr != nil {
+			t.Errorf("close the lab: %v", closeErr)
 		}
 	})
 	s, err := store.Open(store.Config{Endpoints: etcd.Endpoints()})
@@ -76,9 +76,9 @@ type node struct {
 	*lab.Node
 }
 
-func (c *cluster) node(t *testing.T, name string) node {
+func (c *cluster) node(t *testing.T) node {
 	t.Helper()
-	n, err := c.lab.StartNode(timeout(t), name)
+	n, err := c.lab.StartNode(timeout(t), "node-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +129,10 @@ func (p pod) add(t *testing.T, list *libcni.NetworkConfigList, ifname string) *t
 	return result
 }
 
-func (p pod) check(t *testing.T, list *libcni.NetworkConfigList, ifname string) {
+func (p pod) check(t *testing.T, list *libcni.NetworkConfigList) {
 	t.Helper()
-	if err := p.Check(timeout(t), list, ifname); err != nil {
-		t.Errorf("CHECK %s %s: %v", p.Name, ifname, err)
+	if err := p.Check(timeout(t), list, "net1"); err != nil {
+		t.Errorf("CHECK %s: %v", p.Name, err)
 	}
 }
 
@@ -160,7 +160,7 @@ func (p pod) stop(t *testing.T) {
 // ping wants three answers in a row to three echo requests.
 func (p pod) ping(t *testing.T, dst string) {
 	t.Helper()
-	sent, replies, err := p.Pod.Ping(timeout(t), netip.MustParseAddr(dst), 3)
+	sent, replies, err := lab.Ping(timeout(t), p.VPP, netip.MustParseAddr(dst), 3)
 	if err != nil {
 		t.Fatalf("ping %s from %s: %v", dst, p.Name, err)
 	}

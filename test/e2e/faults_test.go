@@ -12,16 +12,16 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema"
 )
 
-// requireCode says that err is a CNI error with this code whose text holds all
-// words.
-func requireCode(t *testing.T, err error, code uint, words ...string) {
+// requireTryAgain says that err is CNI's "try again later" and that its text
+// holds all words.
+func requireTryAgain(t *testing.T, err error, words ...string) {
 	t.Helper()
 	var cni *types.Error
 	if !errors.As(err, &cni) {
-		t.Fatalf("error %v, want CNI code %d", err, code)
+		t.Fatalf("error %v, want CNI code %d", err, types.ErrTryAgainLater)
 	}
-	if cni.Code != code {
-		t.Errorf("code %d (%v), want %d", cni.Code, err, code)
+	if cni.Code != types.ErrTryAgainLater {
+		t.Errorf("code %d (%v), want %d", cni.Code, err, types.ErrTryAgainLater)
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
@@ -34,7 +34,7 @@ func requireCode(t *testing.T, err error, code uint, words ...string) {
 // and leaves nothing; VPP coming back brings the attachments back.
 func TestVPPDown(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	net := memifs[0]
 	net.extra = `"timeout": "2s",`
 	list := n.network(t, net)
@@ -51,20 +51,20 @@ func TestVPPDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := late.Add(timeout(t), list, "net1")
-	requireCode(t, err, types.ErrTryAgainLater)
+	requireTryAgain(t, err)
 
-	if err := n.VPP.Kill(); err != nil {
+	if err = n.VPP.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "status after VPP died", func() string {
-		if s := c.look(t, a, "net1").HostStatus; s.Value.State == schema.Ready {
+		if s := c.look(t, a).HostStatus; s.Value.State == schema.Ready {
 			return "Ready"
 		}
 		return ""
 	})
 	begin := time.Now()
 	_, err = late.Add(timeout(t), list, "net1")
-	requireCode(t, err, types.ErrTryAgainLater, "node-1")
+	requireTryAgain(t, err, "node-1")
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("ADD took %s to say that VPP is down", took)
 	}
@@ -74,7 +74,7 @@ func TestVPPDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.ping(t, target)
-	a.check(t, list, "net1")
+	a.check(t, list)
 	a.del(t, list, "net1")
 	b.del(t, list, "net1")
 	c.requireState(t, n, before)
@@ -84,7 +84,7 @@ func TestVPPDown(t *testing.T) {
 // no key wants when it is back. A restart by itself touches nothing.
 func TestAgentDown(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	list := n.network(t, memifs[0])
 	before := c.state(t, n)
 	a, b := n.pod(t, "agent-a"), n.pod(t, "agent-b")
@@ -99,7 +99,7 @@ func TestAgentDown(t *testing.T) {
 	}
 	a.ping(t, target)
 	_, err := n.pod(t, "agent-late").Add(timeout(t), list, "net1")
-	requireCode(t, err, types.ErrTryAgainLater, "node-1", "agent")
+	requireTryAgain(t, err, "node-1", "agent")
 	b.del(t, list, "net1")
 	if err := n.Agent.Start(); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestAgentDown(t *testing.T) {
 	if err := n.WaitReady(timeout(t)); err != nil {
 		t.Fatal(err)
 	}
-	a.check(t, list, "net1")
+	a.check(t, list)
 	a.del(t, list, "net1")
 	eventually(t, "clean-up by the agent that came back", func() string {
 		return difference(before, c.state(t, n))
@@ -117,7 +117,7 @@ func TestAgentDown(t *testing.T) {
 // TestAgentKilled: the next agent adopts what is there without a write to VPP.
 func TestAgentKilled(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	list := n.network(t, memifs[2])
 	a, b := n.pod(t, "kill-a"), n.pod(t, "kill-b")
 	a.add(t, list, "net1")
@@ -125,7 +125,7 @@ func TestAgentKilled(t *testing.T) {
 	a.start(t)
 	b.start(t)
 	a.ping(t, target)
-	rev := c.look(t, a, "net1").HostStatus.Rev
+	rev := c.look(t, a).HostStatus.Rev
 	if w := n.metric(t, "vppcni_writes_total"); w == 0 {
 		t.Fatal("the metric does not count the first agent's writes")
 	}
@@ -141,7 +141,7 @@ func TestAgentKilled(t *testing.T) {
 	if w := n.metric(t, "vppcni_writes_total"); w != 0 {
 		t.Errorf("the restarted agent wrote %v objects", w)
 	}
-	if got := c.look(t, a, "net1").HostStatus.Rev; got != rev {
+	if got := c.look(t, a).HostStatus.Rev; got != rev {
 		t.Errorf("the restarted agent wrote the status again: revision %d, was %d", got, rev)
 	}
 	a.ping(t, target)
@@ -151,7 +151,7 @@ func TestAgentKilled(t *testing.T) {
 // when etcd is back.
 func TestEtcdDown(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	net := memifs[0]
 	net.extra = `"timeout": "1s",`
 	list := n.network(t, net)
@@ -166,8 +166,8 @@ func TestEtcdDown(t *testing.T) {
 	c.etcd.Stop(0)
 	late := n.pod(t, "etcd-late")
 	_, err := late.Add(timeout(t), list, "net1")
-	requireCode(t, err, types.ErrTryAgainLater, "etcd")
-	requireCode(t, b.Del(timeout(t), list, "net1"), types.ErrTryAgainLater, "etcd")
+	requireTryAgain(t, err, "etcd")
+	requireTryAgain(t, b.Del(timeout(t), list, "net1"), "etcd")
 	a.ping(t, target)
 	if err := c.etcd.Restart(0); err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestEtcdDown(t *testing.T) {
 // and CHECK and verify agree afterwards.
 func TestEditedVPP(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	list := n.network(t, memifs[0])
 	a, b := n.pod(t, "edit-a"), n.pod(t, "edit-b")
 	a.add(t, list, "net1")
@@ -198,12 +198,12 @@ func TestEditedVPP(t *testing.T) {
 	b.start(t)
 	a.ping(t, target)
 	before := c.state(t, n)
-	if err := n.DeleteInterface(timeout(t), c.look(t, a, "net1").HostStatus.Value.Interface); err != nil {
+	if err := n.DeleteInterface(timeout(t), c.look(t, a).HostStatus.Value.Interface); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the interface that was deleted in VPP", func() string {
 		return difference(before, c.state(t, n))
 	})
 	a.ping(t, target)
-	a.check(t, list, "net1")
+	a.check(t, list)
 }

@@ -18,7 +18,7 @@ const atATime = 16
 // agents run beside the race detector). Every call succeeds and nothing is left.
 func TestMany(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	count, rounds := 50, 2
 	if c.lab.Real() {
 		count, rounds = 200, 5

@@ -60,7 +60,7 @@ func TestPingAcross(t *testing.T) {
 
 func pingEveryWay(t *testing.T, c *cluster) {
 	t.Helper()
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	for _, net := range memifs {
 		t.Run(net.name, func(t *testing.T) {
 			before := c.state(t, n)
@@ -73,7 +73,7 @@ func pingEveryWay(t *testing.T, c *cluster) {
 				a.ping(t, resultB.IPs[i].Address.IP.String())
 				b.ping(t, resultA.IPs[i].Address.IP.String())
 			}
-			a.check(t, list, "net1")
+			a.check(t, list)
 			a.del(t, list, "net1")
 			b.del(t, list, "net1")
 			a.stop(t)
@@ -87,7 +87,7 @@ func pingEveryWay(t *testing.T, c *cluster) {
 // the host's VPP.
 func TestPingGateway(t *testing.T) {
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	net := memifs[2]
 	list := n.network(t, net)
 	a := n.pod(t, "gw-a")

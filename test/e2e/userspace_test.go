@@ -14,7 +14,7 @@ func TestUserspaceConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := startCluster(t)
-	n := c.node(t, "node-1")
+	n := c.node(t)
 	t.Setenv("VPP_CNI_CONFIG", n.ConfigFile)
 	list, err := n.Network(string(conf))
 	if err != nil {

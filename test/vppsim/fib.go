@@ -219,7 +219,7 @@ func (p fibPath) plane(dst netip.Prefix) dataplane.Path {
 	}
 	out := dataplane.Path{Interface: p.SwIfIndex}
 	nh := addrOf(p.Nh.Address, dst.Addr().Is6())
-	if !nh.IsUnspecified() && !(dst.IsSingleIP() && nh == dst.Addr()) {
+	if own := dst.IsSingleIP() && nh == dst.Addr(); !own && !nh.IsUnspecified() {
 		out.NextHop = nh
 	}
 	return out

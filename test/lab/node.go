@@ -13,13 +13,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vpp-cni/vpp-cni/test/proc"
 )
 
 // Node is one node: a host VPP, a host agent, and the pods on it.
 type Node struct {
 	Name  string
-	VPP   *VPP
-	Agent *Process
+	VPP   *proc.VPP
+	Agent *proc.Process
 	// RunDir is the agent's run-dir, ConfigFile the node's configuration that
 	// agent and plugin read, IPAMDir the store of host-local.
 	RunDir, ConfigFile, IPAMDir string
@@ -46,13 +48,13 @@ func (l *Lab) newNode(name string) (*Node, error) {
 		}
 	}
 	var err error
-	if n.VPP, err = newVPP(name+"-vpp", l.cfg.VPP, filepath.Join(dir, "vpp"), l.cfg.HostHeap); err != nil {
+	if n.VPP, err = proc.NewVPP(name+"-vpp", l.cfg.VPP, filepath.Join(dir, "vpp"), l.cfg.HostHeap); err != nil {
 		return nil, err
 	}
 	if err := n.writeConfig(); err != nil {
 		return nil, err
 	}
-	n.Agent = newProcess(name+"-agent", dir, l.bin("vpp-agent"), "--config", n.ConfigFile, "--log-level", l.cfg.LogLevel)
+	n.Agent = proc.New(name+"-agent", dir, l.bin("vpp-agent"), "--config", n.ConfigFile, "--log-level", l.cfg.LogLevel)
 	return n, nil
 }
 
@@ -75,7 +77,7 @@ func (n *Node) writeConfig() error {
 
 // WaitReady waits until the agent says that it is ready.
 func (n *Node) WaitReady(ctx context.Context) error {
-	return n.Agent.waitFor(ctx, "readiness", func() bool {
+	return n.Agent.WaitFor(ctx, "readiness", func() bool {
 		code, _, err := n.Get(ctx, "/readyz")
 		return err == nil && code == http.StatusOK
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
+	"github.com/vpp-cni/vpp-cni/test/proc"
 )
 
 // Pod is a pod: a sandbox that the plugin attaches, and beside the application
@@ -28,8 +29,8 @@ type Pod struct {
 	Namespace, Name, UID string
 	// Container is the sandbox's id.
 	Container string
-	VPP       *VPP
-	Agent     *Process
+	VPP       *proc.VPP
+	Agent     *proc.Process
 	Node      *Node
 }
 
@@ -45,7 +46,7 @@ func (n *Node) NewPod(namespace, name string) (*Pod, error) {
 	p := &Pod{Namespace: namespace, Name: name, Container: h[:64], UID: uid, Node: n}
 	dir := filepath.Join(n.dir, name)
 	var err error
-	if p.VPP, err = newVPP(n.Name+"-"+name, n.lab.cfg.PodVPP, dir, "128M"); err != nil {
+	if p.VPP, err = proc.NewVPP(n.Name+"-"+name, n.lab.cfg.PodVPP, dir, "128M"); err != nil {
 		return nil, err
 	}
 	args := []string{
@@ -56,7 +57,7 @@ func (n *Node) NewPod(namespace, name string) (*Pod, error) {
 	if n.lab.cfg.Prefix != "" {
 		args = append(args, "--prefix", n.lab.cfg.Prefix)
 	}
-	p.Agent = newProcess(n.Name+"-"+name+"-agent", dir, n.lab.bin("vpp-container-agent"), args...)
+	p.Agent = proc.New(n.Name+"-"+name+"-agent", dir, n.lab.bin("vpp-container-agent"), args...)
 	n.pods = append(n.pods, p)
 	return p, nil
 }
@@ -129,7 +130,7 @@ func (p *Pod) Ping(ctx context.Context, dst netip.Addr, want int) (sent, replies
 }
 
 // Ping is Pod.Ping from any VPP.
-func Ping(ctx context.Context, from *VPP, dst netip.Addr, want int) (sent, replies int, err error) {
+func Ping(ctx context.Context, from *proc.VPP, dst netip.Addr, want int) (sent, replies int, err error) {
 	log := logrus.New()
 	log.SetLevel(logrus.ErrorLevel)
 	runCtx, stop := context.WithCancel(ctx)
@@ -160,7 +161,7 @@ func (p *Pod) WaitReady(ctx context.Context, ifname string) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	return p.Agent.waitFor(ctx, "the pod's end to be ready", func() bool {
+	return p.Agent.WaitFor(ctx, "the pod's end to be ready", func() bool {
 		view, err := s.Look(ctx, store.Lookup{
 			Node: schema.Node(p.Node.Name), Container: schema.ContainerID(p.Container),
 			IfName: schema.IfName(ifname), Pod: schema.PodID(p.UID),

@@ -1,4 +1,7 @@
-package lab
+// Package proc runs programs for tests as processes of their own, VPPs among
+// them, and ends them whatever happens to the test. What the programs are for
+// belongs to packages lab and vpptest.
+package proc
 
 import (
 	"context"
@@ -31,7 +34,8 @@ type Process struct {
 	err  error
 }
 
-func newProcess(name, logDir, path string, args ...string) *Process {
+// New prepares a program; its output goes to logDir/name.log.
+func New(name, logDir, path string, args ...string) *Process {
 	return &Process{Name: name, LogFile: filepath.Join(logDir, name+".log"), path: path, args: args}
 }
 
@@ -47,11 +51,11 @@ func (p *Process) Start() error {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer func() { _ = log.Close() }()
-	// Not CommandContext: the lab ends its processes in order, by Stop.
+	// Not CommandContext: the owner ends its processes in order, by Stop.
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), p.env...)
-	// The end of the lab's process, however it comes, ends this one too.
+	// The end of the owner's process, however it comes, ends this one too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
@@ -156,8 +160,8 @@ func (p *Process) LogTail(n int) string {
 	return strings.Join(lines, "\n")
 }
 
-// waitFor polls until ok, ctx ends, or the process ends.
-func (p *Process) waitFor(ctx context.Context, what string, ok func() bool) error {
+// WaitFor polls until ok, ctx ends, or the process ends. what is for the error.
+func (p *Process) WaitFor(ctx context.Context, what string, ok func() bool) error {
 	for !ok() {
 		if !p.Running() {
 			return fmt.Errorf("%s ended while waiting for %s:\n%s", p.Name, what, p.LogTail(20))

@@ -1,4 +1,4 @@
-package lab
+package proc
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,8 @@ type VPP struct {
 }
 
 // startupConf runs VPP without hugepages, root and DPDK (VPP-FACTS: "Running a
-// real one without hugepages"). The simulator reads the same file.
+// real one without hugepages"). The simulator reads the same file. The API trace,
+// which would keep secrets, is off where nothing turns it on.
 const startupConf = `unix {
   nodaemon
   nosyslog
@@ -63,13 +65,16 @@ plugins {
 }
 `
 
-// newVPP prepares a VPP in dir; program is a VPP or the simulator. heap is
+// instances tells the VPPs of one program apart in /dev/shm.
+var instances atomic.Uint32
+
+// NewVPP prepares a VPP in dir; program is a VPP or the simulator. heap is
 // VPP's main heap, such as 128M.
-func newVPP(name, program, dir, heap string) (*VPP, error) {
+func NewVPP(name, program, dir, heap string) (*VPP, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", name, err)
 	}
-	shm := fmt.Sprintf("vppcni%d-%s", os.Getpid(), name)
+	shm := fmt.Sprintf("vppcni%d-%d", os.Getpid(), instances.Add(1))
 	conf := strings.NewReplacer(
 		"@DIR@", dir,
 		"@HEAP@", heap,
@@ -80,7 +85,7 @@ func newVPP(name, program, dir, heap string) (*VPP, error) {
 		return nil, fmt.Errorf("prepare %s: %w", name, err)
 	}
 	return &VPP{
-		Process:   newProcess(name, dir, program, "-c", confFile),
+		Process:   New(name, dir, program, "-c", confFile),
 		Dir:       dir,
 		shm:       shm,
 		APISocket: filepath.Join(dir, "api.sock"),
@@ -97,7 +102,7 @@ func (v *VPP) Up(ctx context.Context) error {
 	if err := v.Start(); err != nil {
 		return err
 	}
-	err := v.waitFor(ctx, "its API socket", func() bool {
+	err := v.WaitFor(ctx, "its API socket", func() bool {
 		_, err := os.Stat(v.APISocket)
 		return err == nil
 	})
@@ -130,12 +135,14 @@ func (v *VPP) spread() error {
 	return nil
 }
 
-// Kill ends VPP as a crash would, and removes the shared memory that a real one
-// then leaves behind.
-func (v *VPP) Kill() error {
-	if err := v.Process.Kill(); err != nil {
-		return err
-	}
+// Kill ends VPP as a crash would.
+func (v *VPP) Kill() error { return errors.Join(v.Process.Kill(), v.forget()) }
+
+// Stop ends VPP in order.
+func (v *VPP) Stop() error { return errors.Join(v.Process.Stop(), v.forget()) }
+
+// forget removes the shared memory that a real VPP leaves when it is killed.
+func (v *VPP) forget() error {
 	left, err := filepath.Glob("/dev/shm/" + v.shm + "-*")
 	for _, f := range left {
 		err = errors.Join(err, os.Remove(f))

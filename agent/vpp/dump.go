@@ -20,6 +20,9 @@ var errMoved = errors.New("VPP changed while it was read")
 // Dump lists what of VPP is ours. It takes two round trips, or three where our
 // interfaces stand in somebody else's tables, whatever the number of objects.
 //
+// Somebody else's bridge domain or table is listed while an interface of ours is
+// in it: what is wanted of it is there. Delete leaves it alone.
+//
 // Attributes are listed where they differ from what VPP gives a new interface:
 // an interface in table 0, with the MTU it came with, or down has no object
 // for it. Interfaces in a bridge domain are not asked for addresses and tables.
@@ -48,9 +51,15 @@ func (v *VPP) structureObjects(w *view) []model.Object {
 			objects = append(objects, model.Table{VRF: key.vrf, V6: key.v6})
 		}
 	}
+	joined := map[uint32]bool{}
+	for _, i := range w.ours {
+		if bd, ok := w.snap.member[i.idx]; ok {
+			joined[bd] = true
+		}
+	}
 	for id, bd := range w.snap.bridges {
-		if model.Ours(bd.BdTag) {
-			objects = append(objects, model.BridgeDomain{DomainID: id, Changed: !asMade(bd)})
+		if ours := model.Ours(bd.BdTag); ours || joined[id] {
+			objects = append(objects, model.BridgeDomain{DomainID: id, Changed: ours && !asMade(bd)})
 		}
 	}
 	listed := map[string]bool{}
@@ -150,14 +159,15 @@ func (d *routedDump) routesOf(key tableKey) api.Message {
 	return &ip.IPRouteV2Dump{Src: sourceAPI, Table: ip.IPTable{TableID: key.vrf, IsIP6: key.v6}}
 }
 
-// foreignTables asks for the routes in tables that are not ours and have
-// interfaces of ours.
+// foreignTables lists the tables that are not ours and have interfaces of ours,
+// and asks for their routes.
 func (d *routedDump) foreignTables() []api.Message {
 	var reqs []api.Message
 	for _, tables := range d.tables {
 		for v6, vrf := range tables {
 			if key := (tableKey{vrf, v6}); !d.routes[key] {
 				reqs = append(reqs, d.routesOf(key))
+				d.objects = append(d.objects, model.Table{VRF: vrf, V6: v6})
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func cmdAdd(cmd *skel.CmdArgs) error {
 	if err := a.attach(ctx); err != nil {
 		return c.failed("ADD", a.withdraw(ctx, asError(err)))
 	}
-	c.log.WithFields(logrus.Fields{"rev": a.rev, "took": c.took(), "pod": a.id.pod.ID}).Info("attachment added")
+	c.log.WithFields(logrus.Fields{"rev": a.rev, "took": c.took(), "pod": a.id.pod.ID, "interface": a.hostName}).Info("attachment added")
 	return nil
 }
 
@@ -60,6 +60,8 @@ type adding struct {
 	mine    bool
 	unknown bool
 	rev     int64
+	// hostName is what VPP calls the host end, once it is ready.
+	hostName string
 }
 
 // prepare checks all that can be checked without asking anybody.
@@ -352,6 +354,7 @@ func (a *adding) finish(ctx context.Context) error {
 	if err := a.call.write(os.Stdout, a.answer(a.want, st, a.runDir)); err != nil {
 		return err
 	}
+	a.hostName = st.Interface
 	a.releaseOld(ctx)
 	return nil
 }
@@ -366,7 +369,7 @@ func (a *adding) releaseOld(ctx context.Context) {
 	}
 	log := a.log.WithField("old", old.Value.Container)
 	if err := a.ipam.of(string(old.Value.Container), string(a.id.ifName)).del(ctx); err != nil {
-		log.WithError(err).Warn("addresses of the old sandbox are still allocated")
+		log.WithField("err", err).Warn("addresses of the old sandbox are still allocated")
 		return
 	}
 	log.Info("attachment taken over from the pod's old sandbox")

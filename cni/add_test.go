@@ -42,6 +42,11 @@ func TestAddAndDelBridged(t *testing.T) {
   "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}]
 }`
 	sameJSON(t, want, o.stdout)
+	for _, field := range []string{"container=" + testContainer, "ifname=net1", "interface=memif1/0", "took=", "pod=uid-1", "level=info"} {
+		if !strings.Contains(o.stderr, field) || strings.Count(o.stderr, "\n") != 1 {
+			t.Errorf("an ADD's log is not one line with %s:\n%s", field, o.stderr)
+		}
+	}
 
 	w.call(runtimeOf("CHECK").saying(ofPod("uid-1")), w.conf(bridgedHost, w.hostLocal("host-local"), `"prevResult":`+o.stdout)).ok(t)
 	w.call(runtimeOf("DEL").saying(ofPod("uid-1")), conf).ok(t)

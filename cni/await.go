@@ -134,6 +134,6 @@ func (c *call) awaitGone(ctx context.Context, id identity) {
 			return st == nil || agentGone || agent != nil && !agent.Ready
 		})
 	if err != nil {
-		c.log.WithError(err).Warn("agent has not confirmed the removal, it will catch up")
+		c.log.WithField("err", err).Warn("agent has not confirmed the removal, it will catch up")
 	}
 }

@@ -60,7 +60,7 @@ func newCall(cmd *skel.CmdArgs) (*call, error) {
 
 func (c *call) close() {
 	if err := c.store.Close(); err != nil {
-		c.log.WithError(err).Debug("store did not close")
+		c.log.WithField("err", err).Debug("store did not close")
 	}
 	_ = c.logTo.Close()
 }

@@ -71,6 +71,6 @@ func (c *call) findIPAM(ctx context.Context, id identity) (bool, error) {
 	if view.Host != nil {
 		return false, c.ipam.error("DEL", missing)
 	}
-	c.log.WithError(missing).Warn("IPAM plugin is missing, no attachment holds addresses")
+	c.log.WithField("err", missing).Warn("IPAM plugin is missing, no attachment holds addresses")
 	return false, nil
 }

@@ -21,7 +21,7 @@ func newLog(file, level string) (*logrus.Logger, io.Closer) {
 	}
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640) //nolint:gosec // the operator names the file; a link or FIFO in its place is not followed
 	if err != nil {
-		l.WithError(err).Warn("log file cannot be opened, logging to standard error")
+		l.WithField("err", err).Warn("log file cannot be opened, logging to standard error")
 		return l, io.NopCloser(nil)
 	}
 	l.SetOutput(f)

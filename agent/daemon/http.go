@@ -80,7 +80,7 @@ func (d *Daemon) serveVerify(w http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(rep); err != nil {
-		d.log.WithError(err).Debug("report not sent")
+		d.log.WithField("err", err).Debug("report not sent")
 	}
 }
 

@@ -101,7 +101,7 @@ func (d *Daemon) receive(ctx context.Context, n news) {
 	if n.lost != nil {
 		d.engine.Stale()
 		if text(d.State().Etcd) != text(n.lost) {
-			d.log.WithError(n.lost).Warn("etcd not read, nothing is deleted until it is")
+			d.log.WithField("err", n.lost).Warn("etcd not read, nothing is deleted until it is")
 		}
 	}
 	if n.snapshot != nil || n.lost != nil {
@@ -153,7 +153,7 @@ func (d *Daemon) load(ctx context.Context) {
 	keys, err := d.pub.load(ctx)
 	if err != nil {
 		d.due.load = time.Now().Add(againPause)
-		d.log.WithError(err).Warn("statuses not read, will be tried again")
+		d.log.WithField("err", err).Warn("statuses not read, will be tried again")
 		return
 	}
 	clear(d.orphans)
@@ -264,7 +264,7 @@ func (d *Daemon) refresh(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
 	if err := d.cfg.VPP.RefreshInterfaces(ctx); err != nil {
-		d.log.WithError(err).Warn("interfaces not read, will be tried again")
+		d.log.WithField("err", err).Warn("interfaces not read, will be tried again")
 		d.due.refresh = now.Add(againPause)
 		return
 	}
@@ -302,7 +302,7 @@ func (d *Daemon) resync(ctx context.Context) {
 	switch {
 	case err != nil && d.cfg.VPP.Info().Connected:
 		d.resyncAt(time.Now().Add(againPause))
-		d.log.WithError(err).Warn("full pass incomplete, will be tried again")
+		d.log.WithField("err", err).Warn("full pass incomplete, will be tried again")
 	case err == nil:
 		d.log.WithFields(logrus.Fields{"ops": len(rep.Ops), "took": rep.Took.Round(time.Microsecond).String()}).Debug("full pass done")
 	}
@@ -326,9 +326,9 @@ func (d *Daemon) logOps(rep reconcile.Report) {
 		})
 		switch {
 		case op.Err != nil && op.Retry:
-			log.WithError(op.Err).Debug("object refused again")
+			log.WithField("err", op.Err).Debug("object refused again")
 		case op.Err != nil:
-			log.WithError(op.Err).Warn("object refused, will be tried again")
+			log.WithField("err", op.Err).Warn("object refused, will be tried again")
 		default:
 			log.Debug("object applied")
 		}

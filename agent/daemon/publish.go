@@ -167,7 +167,7 @@ func (p *publisher) next(ctx context.Context) bool {
 	if err := p.write(ctx, key); err != nil {
 		if ctx.Err() == nil {
 			p.metrics.statusFailed()
-			p.log.WithField("key", key).WithError(err).Warn("status not written, will be tried again")
+			p.log.WithField("key", key).WithField("err", err).Warn("status not written, will be tried again")
 		}
 		p.queue.AddRateLimited(key)
 		return true

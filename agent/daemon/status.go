@@ -25,6 +25,8 @@ type record struct {
 	iface vpp.InterfaceState
 	// since is when the attachment began to be on its way; zero: it is not.
 	since time.Time
+	// took is how long it was on its way the last time.
+	took time.Duration
 	// state is what the status says, empty before the first.
 	state schema.State
 }
@@ -33,7 +35,7 @@ type record struct {
 // what it has: a value that cannot be understood cuts nobody.
 func (d *Daemon) read(key string, e store.Entry) (reconcile.Spec, bool) {
 	if err := d.cfg.Contract.Check(key); err != nil {
-		d.log.WithField("key", key).WithError(err).Warn("key ignored")
+		d.log.WithField("key", key).WithField("err", err).Warn("key ignored")
 		return reconcile.Spec{}, false
 	}
 	r := d.records[key]
@@ -48,7 +50,7 @@ func (d *Daemon) read(key string, e store.Entry) (reconcile.Spec, bool) {
 	r.broken = err
 	d.mark(r)
 	if err != nil {
-		d.log.WithField("key", key).WithError(err).Warn("desired value refused")
+		d.log.WithField("key", key).WithField("err", err).Warn("desired value refused")
 		if old && len(r.plan.Objects) > 0 {
 			return spec(r), true
 		}
@@ -89,6 +91,7 @@ func (d *Daemon) forget(key string) {
 func (d *Daemon) take(results []reconcile.Result) {
 	for _, res := range results {
 		if res.State == reconcile.Gone {
+			d.attachmentLog(res.Key).Info("attachment removed")
 			d.pub.remove(d.cfg.Contract.statusKey(res.Key))
 			continue
 		}
@@ -98,8 +101,9 @@ func (d *Daemon) take(results []reconcile.Result) {
 		}
 		onItsWay := res.State == reconcile.Pending
 		switch {
+		case !onItsWay && !r.since.IsZero():
+			r.took, r.since = time.Since(r.since), time.Time{}
 		case !onItsWay:
-			r.since = time.Time{}
 		case r.since.IsZero():
 			r.since = time.Now()
 		}
@@ -123,6 +127,7 @@ func (d *Daemon) report(now time.Time) {
 		delete(d.marked, r)
 		d.count(r, s.State)
 		d.note(r, s)
+		d.tell(r, s)
 		d.pub.put(d.cfg.Contract.statusKey(r.key), r.rev, s)
 	}
 }

@@ -59,7 +59,7 @@ func (p *Presence) Init() error {
 	}
 	boot, err := os.ReadFile(bootIDFile)
 	if err != nil {
-		p.Log.WithError(err).Warn("boot id not known")
+		p.Log.WithField("err", err).Warn("boot id not known")
 	}
 	p.info = schema.AgentInfo{
 		Node: p.Node, AgentVersion: version.Version, Instance: hex.EncodeToString(instance), PID: os.Getpid(),
@@ -144,7 +144,7 @@ func (p *Presence) run(ctx context.Context) {
 		}
 		p.Health.Report(p.PluginName, err)
 		if err != nil {
-			p.Log.WithError(err).Warn("presence not written, will be tried again")
+			p.Log.WithField("err", err).Warn("presence not written, will be tried again")
 			again.Reset(retryPause)
 			continue
 		}
@@ -169,7 +169,7 @@ func (p *Presence) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), revokeLimit)
 	defer cancel()
 	if err := p.presence.Close(ctx); err != nil {
-		p.Log.WithError(err).Warn("presence not taken back, the lease ends by itself")
+		p.Log.WithField("err", err).Warn("presence not taken back, the lease ends by itself")
 	}
 	p.cancel()
 	<-p.done

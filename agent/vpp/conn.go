@@ -172,7 +172,7 @@ func (v *VPP) dropSession(s *session) {
 	v.index.clear()
 	// Sends sockclnt_delete if VPP still reads.
 	s.conn.Disconnect()
-	v.log.WithField("pid", s.pid).WithError(err).Warn("VPP disconnected")
+	v.log.WithField("pid", s.pid).WithField("err", err).Warn("VPP disconnected")
 	v.events.put(Event{Kind: EventDisconnected, PID: s.pid, Err: err})
 }
 
@@ -183,7 +183,7 @@ func (v *VPP) setDown(err error) {
 	v.info.Connected, v.info.Err = false, err
 	v.mu.Unlock()
 	if news {
-		v.log.WithError(err).Warn("VPP not connected")
+		v.log.WithField("err", err).Warn("VPP not connected")
 		v.events.put(Event{Kind: EventDisconnected, Err: err})
 	}
 }

@@ -201,7 +201,7 @@ func (v *VPP) unlinkStale(path string) {
 		return
 	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		v.log.WithError(err).WithFields(logrus.Fields{"kind": "socket", "id": path}).Warn("stale socket file stays")
+		v.log.WithField("err", err).WithFields(logrus.Fields{"kind": "socket", "id": path}).Warn("stale socket file stays")
 	}
 }
 

@@ -5,7 +5,8 @@ BIN      := bin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X github.com/vpp-cni/vpp-cni/schema/version.Version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
-LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+# A cache of its own: the shared one holds findings under other clones' paths.
+LINT     := GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/lint $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vpp-cnictl
 # The race detector needs a C compiler.
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)

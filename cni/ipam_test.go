@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestIPAM(t *testing.T) {
@@ -76,4 +80,32 @@ func TestIPAMKeepsTheAddress(t *testing.T) {
 	w.agent.set(mode{silent: true})
 	w.script("keeps", `if [ "$CNI_COMMAND" = DEL ]; then echo '{"code":5,"msg":"disk is read-only"}'; exit 1; fi; exec "$REAL"`)
 	w.call(runtimeOf("ADD"), w.conf(routedHost, w.hostLocal("keeps"))).fails(t, 11, "within 500ms", "cleaning up", "disk is read-only")
+}
+
+// TestIPAMContract: an IPAM plugin that goes by the call itself, as dhcp does,
+// is given all of it: the runtime's environment, and the whole network
+// configuration, with prevResult where there is one.
+func TestIPAMContract(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.script("leases", `conf=$(cat)
+env | grep '^CNI_' | sort > "$DIR/$CNI_COMMAND.env"
+printf %s "$conf" > "$DIR/$CNI_COMMAND.conf"
+[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.1.0","ips":[{"address":"10.4.0.5/24","gateway":"10.4.0.1"}]}'`)
+	const ipam = `"ipam":{"type":"leases","daemonSocketPath":"/run/leases.sock","request":[{"option":"router"}]}`
+	conf := w.conf(routedHost, ipam)
+	pod := ofPod("u1")
+	o := w.call(runtimeOf("ADD").saying(pod), conf).ok(t)
+	checked := w.conf(routedHost, ipam, `"prevResult":`+o.stdout)
+	w.call(runtimeOf("CHECK").saying(pod), checked).ok(t)
+	w.call(runtimeOf("DEL").saying(pod), conf).ok(t)
+	for verb, given := range map[string]string{"ADD": conf, "CHECK": checked, "DEL": conf} {
+		want := fmt.Sprintf("CNI_ARGS=%s\nCNI_COMMAND=%s\nCNI_CONTAINERID=%s\nCNI_IFNAME=net1\nCNI_NETNS=/var/run/netns/test\nCNI_PATH=%s\n",
+			pod, verb, testContainer, w.pluginDir()+":"+programs.bin)
+		if d := cmp.Diff(want, readFile(t, filepath.Join(w.dir, verb+".env"))); d != "" {
+			t.Errorf("%s: environment (-want +got):\n%s", verb, d)
+		}
+		sameJSON(t, given, readFile(t, filepath.Join(w.dir, verb+".conf")))
+	}
+	w.nothingLeft()
 }

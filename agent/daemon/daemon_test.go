@@ -277,37 +277,6 @@ func TestDriftIsMended(t *testing.T) {
 	b.eventually("the directory", func() error { _, err := os.Stat(filepath.Join(b.runDir, "pods/p1")); return err })
 }
 
-func TestDeletedInterfaceComesBack(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.startVPP()
-	b.start()
-	b.put("c1", host("p1"))
-	b.await("c1", 0, "Ready/Applied")
-	operator := b.driver(b.sim.APISocket(), filepath.Join(b.runDir, "pods"))
-	objects, err := operator.Dump(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range objects {
-		if o.ID().Kind == model.KindMemif {
-			err = errors.Join(err, operator.Delete(t.Context(), o))
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the interface", func() error { // by the event, not by the audit of a minute
-		if err := operator.RefreshInterfaces(t.Context()); err != nil {
-			return err
-		}
-		if _, ok := operator.Interface(model.AttachmentTag("net1", "c1")); !ok {
-			return errors.New("missing")
-		}
-		return nil
-	})
-}
-
 func TestEtcdAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

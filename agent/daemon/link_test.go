@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -193,5 +194,54 @@ func TestListen(t *testing.T) {
 	time.Sleep(time.Millisecond)
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDeletedInterfaceComesBack: by the event, not by the audit of a minute.
+func TestDeletedInterfaceComesBack(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		deleted model.Kind
+		host    schema.HostInterface
+	}{
+		"memif": {model.KindMemif, host("p1")},
+		"sub-interface of a VLAN": {model.KindSubInterface, host("p1", func(h *schema.HostInterface) {
+			h.Bridge.VLAN = 7
+		})},
+		"shared gateway": {model.KindLoopback, host("p1", func(h *schema.HostInterface) {
+			h.NetType, h.Bridge = schema.NetInterface, nil
+			h.PodAddresses, h.Gateways = addrs("10.0.0.9"), addrs("10.0.0.1")
+		})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.startVPP()
+			b.start()
+			b.put("c1", tc.host)
+			b.await("c1", 0, "Ready/Applied")
+			operator := b.driver(b.sim.APISocket(), filepath.Join(b.runDir, "pods"))
+			before, err := operator.Dump(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, o := range before {
+				if o.ID().Kind == tc.deleted {
+					found = true
+					err = errors.Join(err, operator.Delete(t.Context(), o))
+				}
+			}
+			if err != nil || !found {
+				t.Fatalf("the interface is not deleted: %v", err)
+			}
+			b.eventually("the interface", func() error {
+				now, err := operator.Dump(t.Context())
+				if err == nil && len(now) != len(before) {
+					err = fmt.Errorf("%d objects of %d", len(now), len(before))
+				}
+				return err
+			})
+		})
 	}
 }

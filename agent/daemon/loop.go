@@ -11,6 +11,7 @@ import (
 
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -218,12 +219,27 @@ func (d *Daemon) lookAtInterfaces(now time.Time) {
 		if r.broken != nil || r.result.State != reconcile.Ready || r.plan.Interface == "" {
 			continue
 		}
-		if i, ok := d.cfg.VPP.Interface(r.plan.Interface); !ok || !i.AdminUp {
+		if !d.allUp(r.plan) {
 			d.resyncAt(now)
-		} else if i != r.iface {
+		} else if i, ok := d.cfg.VPP.Interface(r.plan.Interface); ok && i != r.iface {
 			d.mark(r)
 		}
 	}
+}
+
+// allUp says whether every interface that an attachment stands on is there and
+// up: its own, its VLAN's, and the gateway's, which it may share.
+func (d *Daemon) allUp(plan Attachment) bool {
+	for _, o := range plan.Objects {
+		up, ok := o.(model.AdminUp)
+		if !ok {
+			continue
+		}
+		if i, there := d.cfg.VPP.Interface(model.Tag(up.Interface.Name)); !there || !i.AdminUp {
+			return false
+		}
+	}
+	return true
 }
 
 // work does all that is due.

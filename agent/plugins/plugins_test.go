@@ -103,6 +103,27 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// TestLastError: what goes on is told once, and once more after it was well.
+func TestLastError(t *testing.T) {
+	t.Parallel()
+	var l lastError
+	for i, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errors.New("no etcd"), true},
+		{errors.New("no etcd"), false},
+		{errors.New("no leader"), true},
+		{nil, false},
+		{errors.New("no leader"), true},
+	} {
+		if got := l.news(tc.err); got != tc.want {
+			t.Errorf("%d: %v is news: %t, want %t", i, tc.err, got, tc.want)
+		}
+	}
+}
+
 // TestSocketsAreSettled holds sockets that VPP makes to the configured mode,
 // and those that the pod's side makes to their own.
 func TestSocketsAreSettled(t *testing.T) {

@@ -125,6 +125,7 @@ func (p *Presence) run(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
 	var written schema.AgentInfo
+	var told lastError
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,13 +144,30 @@ func (p *Presence) run(ctx context.Context) {
 			return
 		}
 		p.Health.Report(p.PluginName, err)
-		if err != nil {
+		if told.news(err) {
 			p.Log.WithField("err", err).Warn("presence not written, will be tried again")
+		}
+		if err != nil {
 			again.Reset(retryPause)
 			continue
 		}
+		p.Log.WithFields(logrus.Fields{"ready": info.Ready, "reason": info.Reason}).Info("presence written")
 		written = info
 	}
+}
+
+// lastError keeps an error that comes again from being told again.
+type lastError struct{ text string }
+
+// news says whether err is an error other than the one before. No error ends it.
+func (l *lastError) news(err error) bool {
+	if err == nil {
+		l.text = ""
+		return false
+	}
+	same := l.text == err.Error()
+	l.text = err.Error()
+	return !same
 }
 
 func (p *Presence) write(ctx context.Context, info schema.AgentInfo) error {

@@ -35,7 +35,7 @@ func (s *Store) classify(ctx context.Context, what string, took time.Duration, e
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if timedOut(err) {
-		why := "no answer within " + took.Round(time.Millisecond).String()
+		why := "no answer within " + roughly(took).String()
 		if c := s.cause.text(); c != "" {
 			why += ": " + c
 		}
@@ -45,6 +45,15 @@ func (s *Store) classify(ctx context.Context, what string, took time.Duration, e
 		return fmt.Errorf("%s: %w at %s: %w", what, ErrUnavailable, s.where(), err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// roughly leaves out by how much a time-out was late, so that one that comes
+// again reads the same.
+func roughly(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Truncate(100 * time.Millisecond)
 }
 
 func (s *Store) where() string { return strings.Join(s.cfg.Endpoints, ", ") }

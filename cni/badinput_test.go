@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +109,9 @@ func TestErrorForm(t *testing.T) {
 	w := newWorld(t)
 	o := w.call(runtimeOf("ADD"), w.conf(`"host":{"engine":"x"}`, `"cniVersion":"0.4.0"`)).fails(t, 7)
 	sameJSON(t, `{"cniVersion":"0.4.0","code":7,"msg":"the network configuration is not valid","details":"host.engine \"x\" is not allowed: vpp"}`, o.stdout)
+	if got := fail(7, "m", errors.Join(errors.New("a"), errors.New("b"))).Details; got != "a; b" {
+		t.Errorf("two errors read %q, want one line", got)
+	}
 }
 
 // TestDelIsNotHeldUp: a DEL works with what no ADD would take, or a pod could

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -24,7 +25,7 @@ var (
 func fail(code uint, msg string, err error) *types.Error {
 	e := &types.Error{Code: code, Msg: msg}
 	if err != nil {
-		e.Details = err.Error()
+		e.Details = strings.ReplaceAll(err.Error(), "\n", "; ") // errors that are joined stand in lines
 	}
 	return e
 }

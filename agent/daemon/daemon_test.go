@@ -175,6 +175,7 @@ func TestBrokenValues(t *testing.T) {
 		"json":    {"{", "Failed/Invalid", "unexpected EOF"},
 		"field":   {`{"network":"a","colour":"red"}`, "Failed/UnknownField", "colour"},
 		"mode":    {`{"network":"a","pod":{"id":"p"},"ifType":"memif","netType":"none","memif":{"role":"master","mode":"punt-inject","socket":"s"}}`, "Failed/Invalid", "punt-inject"},
+		"two":     {`{"network":"a","pod":{"id":"../x"},"ifType":"memif","netType":"none","memif":{"role":"master","mode":"x","socket":"s"}}`, "Failed/Invalid", `ethernet, ip; pod id "../x"`},
 		"bd-zero": {`{"network":"a","pod":{"id":"p"},"ifType":"memif","netType":"bridge","memif":{"role":"master","mode":"ethernet","socket":"s"},"bridge":{"name":"x","domainID":0}}`, "Failed/Invalid", "domainID"},
 		"path":    {`{"network":"a","pod":{"id":"` + strings.Repeat("p", 120) + `"},"ifType":"memif","netType":"none","memif":{"role":"master","mode":"ethernet","socket":"s"}}`, "Failed/Invalid", "socket path"},
 	} {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
@@ -157,7 +158,7 @@ func (d *Daemon) patience(r *record, s schema.InterfaceStatus, now time.Time) (t
 func (d *Daemon) status(r *record) schema.InterfaceStatus {
 	s := schema.InterfaceStatus{SpecRevision: r.rev, SocketPath: r.plan.SocketPath}
 	if r.broken != nil {
-		s.State, s.Reason, s.Message = schema.Failed, brokenReason(r.broken), r.broken.Error()
+		s.State, s.Reason, s.Message = schema.Failed, brokenReason(r.broken), oneLine(r.broken)
 		return s
 	}
 	if r.plan.ApplicationOwned {
@@ -166,7 +167,7 @@ func (d *Daemon) status(r *record) schema.InterfaceStatus {
 	}
 	s.State, s.Reason = judge(r.result)
 	if r.result.Err != nil {
-		s.Message = r.result.Err.Error()
+		s.Message = oneLine(r.result.Err)
 	}
 	d.describe(r, &s)
 	return s
@@ -209,6 +210,9 @@ func judge(r reconcile.Result) (schema.State, schema.Reason) {
 		return schema.Pending, schema.ReasonRetrying
 	}
 }
+
+// oneLine is the text of an error that may be several, joined.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func brokenReason(err error) schema.Reason {
 	var unknown *schema.UnknownFieldError

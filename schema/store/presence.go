@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,10 @@ type Presence struct {
 	mu    sync.Mutex
 	value []byte
 	lease clientv3.LeaseID // 0: none
+	// under is the lease that the key was last written with. It can outlive
+	// lease: what the client takes for lost, etcd may still have, since it begins
+	// each lease's time anew when it starts.
+	under clientv3.LeaseID
 }
 
 // Announce keeps one lease alive until ctx ends or Close, and under it the key
@@ -70,11 +75,18 @@ func (p *Presence) Close(ctx context.Context) error {
 	<-p.done
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	lease := p.lease
-	p.lease, p.value = 0, nil
-	if lease == 0 {
-		return nil
+	leases := []clientv3.LeaseID{p.lease, p.under}
+	p.lease, p.under, p.value = 0, 0, nil
+	var errs []error
+	for _, lease := range slices.Compact(leases) {
+		if lease != 0 {
+			errs = append(errs, p.revoke(ctx, lease))
+		}
 	}
+	return errors.Join(errs...)
+}
+
+func (p *Presence) revoke(ctx context.Context, lease clientv3.LeaseID) error {
 	return p.s.call(ctx, "revoke the lease of "+p.key, func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.Revoke(ctx, lease)
 		if isLeaseGone(err) {
@@ -134,7 +146,15 @@ func (p *Presence) put(ctx context.Context) error {
 		_, err := c.Put(ctx, p.key, string(p.value), clientv3.WithLease(p.lease))
 		return err
 	})
-	if isLeaseGone(err) {
+	return p.written(err)
+}
+
+// written notes what came of a write of the key.
+func (p *Presence) written(err error) error {
+	switch {
+	case err == nil:
+		p.under = p.lease
+	case isLeaseGone(err):
 		p.lease = 0
 	}
 	return err
@@ -153,7 +173,7 @@ func (p *Presence) restore(ctx context.Context) error {
 	if isLeaseGone(err) {
 		p.lease = 0
 	}
-	return err
+	return err // under stays: the key may not have been missing
 }
 
 // hold refreshes the lease until it is lost, and looks once a ttl whether

@@ -13,10 +13,12 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/report"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
-// cmdCheck compares prevResult, what is desired, and what both agents report.
+// cmdCheck compares prevResult, what is desired, what both agents report, and
+// what VPP holds.
 func cmdCheck(cmd *skel.CmdArgs) error {
 	c, err := newCall(cmd)
 	if err != nil {
@@ -65,6 +67,9 @@ func (c *call) check(ctx context.Context) error {
 	if err := c.checkStatuses(view); err != nil {
 		return err
 	}
+	if err := c.checkVPP(ctx, r.id); err != nil {
+		return err
+	}
 	if err := c.ipam.run(ctx, "CHECK"); err != nil {
 		return c.ipam.error("CHECK", err)
 	}
@@ -104,6 +109,31 @@ func (c *call) checkStatuses(view store.View) error {
 		return fail(types.ErrTryAgainLater, msg, fmt.Errorf("the pod's end: %w", statusText(&pod.Value)))
 	}
 	return nil
+}
+
+// checkVPP asks the agent to compare VPP with what is desired now: a change by
+// hand that makes no event, as a memif taken out of its bridge, stands in no
+// status until the agent's next audit. An agent that cannot be asked here is
+// logged, and the statuses count alone.
+func (c *call) checkVPP(ctx context.Context, id identity) error {
+	rep, err := report.Ask(ctx, c.set.agent)
+	if err == nil && rep.Node != string(c.set.node) {
+		err = fmt.Errorf("it is of node %s", rep.Node)
+	}
+	if err != nil {
+		c.log.WithField("err", err.Error()).Warn("agent cannot be asked what VPP holds, its statuses count alone")
+		return nil
+	}
+	var found []string
+	for _, d := range rep.Drift {
+		if slices.Contains(strings.Split(d.Attachment, ","), string(id.container)+"/"+string(id.ifName)) {
+			found = append(found, fmt.Sprintf("%s: desired %q, there is %q", d.Object, d.Want, d.Have))
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return fail(types.ErrTryAgainLater, "VPP does not hold what is desired, the agent will mend it", errors.New(strings.Join(found, "; ")))
 }
 
 // checkResult compares what ADD answered with what is desired.

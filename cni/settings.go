@@ -26,6 +26,7 @@ type settings struct {
 	runDir   string
 	mtu      int // of the node's file; 0: none
 	timeout  time.Duration
+	agent    string // where the node's agent serves its report
 	logFile  string
 	logLevel string
 }
@@ -45,6 +46,7 @@ func newSettings(c *netConf, getenv func(string) string, hostname func() (string
 		runDir:   file.RunDir,
 		mtu:      file.MTU,
 		timeout:  time.Duration(file.Timeout),
+		agent:    file.Agent.HTTP,
 		logFile:  first(c.LogFile, file.LogFile),
 		logLevel: strings.ToLower(first(c.LogLevel, file.LogLevel)),
 	}

@@ -2,53 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vpp-cni/vpp-cni/schema/report"
 )
-
-const (
-	// verifyTimeout bounds the agent's answer: it dumps all of VPP for it, which
-	// it bounds by 30 s itself.
-	verifyTimeout = 35 * time.Second
-	// maxReport is the largest report in bytes: 10,000 attachments that all
-	// differ stay under it.
-	maxReport = 64 << 20
-)
-
-// report is what a host agent answers to GET /verify. A field that this version
-// does not know is ignored: it is for people.
-type report struct {
-	Node    string    `json:"node"`
-	VPPPID  uint32    `json:"vppPID"`
-	InSync  bool      `json:"inSync"`
-	Drift   []drift   `json:"drift"`
-	Pending []pending `json:"pending"`
-}
-
-// pending is an attachment that is not ready, and why.
-type pending struct {
-	Attachment string `json:"attachment"`
-	Reason     string `json:"reason"`
-	Message    string `json:"message"`
-}
-
-// drift is one object that VPP does not hold as desired.
-type drift struct {
-	Op         string `json:"op"` // what would mend it
-	Object     string `json:"object"`
-	Attachment string `json:"attachment"`
-	Want       string `json:"want"`
-	Have       string `json:"have"`
-}
 
 func (a *app) verify() *cobra.Command {
 	var agent, node, form string
@@ -87,7 +47,7 @@ Exit codes: 0 VPP holds what is desired, 1 it does not, 2 error.`,
 }
 
 func (a *app) runVerify(ctx context.Context, agent, node, form string) error {
-	r, err := ask(ctx, agent)
+	r, err := report.Ask(ctx, agent)
 	if err != nil {
 		return err
 	}
@@ -105,88 +65,7 @@ func (a *app) runVerify(ctx context.Context, agent, node, form string) error {
 	return nil
 }
 
-// ask gets the agent's report.
-func ask(ctx context.Context, agent string) (report, error) {
-	client, url, err := dial(agent)
-	if err != nil {
-		return report{}, err
-	}
-	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/verify", http.NoBody)
-	if err != nil {
-		return report{}, fmt.Errorf("agent %s: %w", agent, err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return report{}, fmt.Errorf("agent %s: %w", agent, plain(err))
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReport+1))
-	if err != nil {
-		return report{}, fmt.Errorf("agent %s: %w", agent, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return report{}, fmt.Errorf("agent %s: %s: %s", agent, resp.Status, reason(resp.Header.Get("Warning"), body))
-	}
-	if len(body) > maxReport {
-		return report{}, fmt.Errorf("agent %s: the report is over %d bytes", agent, maxReport)
-	}
-	var r report
-	if err := json.Unmarshal(body, &r); err != nil {
-		return report{}, fmt.Errorf("agent %s: the report cannot be read: %w", agent, err)
-	}
-	if r.Node == "" {
-		return report{}, fmt.Errorf("agent %s: the report names no node", agent)
-	}
-	return r, nil
-}
-
-// dial makes the client for an agent's address, and the URL to ask.
-func dial(agent string) (*http.Client, string, error) {
-	t := &http.Transport{}
-	if path, ok := strings.CutPrefix(agent, "unix://"); ok && strings.HasPrefix(path, "/") {
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		}
-		return &http.Client{Transport: t}, "http://agent", nil
-	}
-	addr := strings.TrimSuffix(strings.TrimPrefix(agent, "http://"), "/")
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || port == "" || strings.Contains(addr, "/") {
-		return nil, "", fmt.Errorf("agent %q is not allowed: unix:///path, http://host:port or host:port", agent)
-	}
-	if host == "" { // the agent listens on every address
-		addr = net.JoinHostPort("127.0.0.1", port)
-	}
-	return &http.Client{Transport: t}, "http://" + addr, nil
-}
-
-// plain takes the URL off an HTTP client's error: for a socket it is made up.
-func plain(err error) error {
-	if u := errors.Unwrap(err); u != nil {
-		return u
-	}
-	return err
-}
-
-// reason is why an agent has no report: the text of its header Warning, which
-// reads 199 - "text", else the first line of the body.
-func reason(warning string, body []byte) string {
-	s, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-	if quoted, ok := strings.CutPrefix(warning, "199 - "); ok {
-		if text, err := strconv.Unquote(quoted); err == nil {
-			s = text
-		}
-	}
-	if len(s) > 200 {
-		s = s[:200] + "…"
-	}
-	return clean(strings.ToValidUTF8(s, "?"))
-}
-
-func (a *app) printReport(r report) {
+func (a *app) printReport(r report.Report) {
 	head := "node " + r.Node
 	if r.VPPPID != 0 {
 		head += fmt.Sprintf(", VPP process %d", r.VPPPID)
@@ -214,7 +93,7 @@ func (a *app) printReport(r report) {
 		a.line("not ready: %d", len(r.Pending))
 	}
 	for _, p := range r.Pending {
-		text := "  " + p.Attachment + " " + p.Reason
+		text := "  " + p.Attachment + " " + string(p.Reason)
 		if p.Message != "" {
 			text += ": " + p.Message
 		}

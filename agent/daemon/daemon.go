@@ -19,6 +19,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema/report"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -144,7 +145,7 @@ type Daemon struct {
 	mu    sync.Mutex // guards what follows, for readers outside the loop
 	state State
 	// pending are the attachments that are not ready, for the report.
-	pending map[string]Pending
+	pending map[string]report.Pending
 }
 
 // New checks cfg and makes a daemon that does nothing before Run.
@@ -170,7 +171,7 @@ func New(cfg Config) (*Daemon, error) {
 		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
 		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
 		state:   State{Etcd: errNoSnapshot, VPP: cfg.VPP.Info(), Pass: errNoPass},
-		pending: map[string]Pending{},
+		pending: map[string]report.Pending{},
 	}, nil
 }
 

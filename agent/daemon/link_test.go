@@ -16,6 +16,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/report"
 	"github.com/vpp-cni/vpp-cni/test/vppsim"
 )
 
@@ -93,6 +94,7 @@ func TestHTTP(t *testing.T) {
 	b.startVPP()
 	b.put("c1", host("p1", func(h *schema.HostInterface) { h.Memif.Secret = "s3cret" }))
 	b.await("c1", 0, "Ready/Applied")
+	b.ready()
 	if code, body := get(t, h, "/readyz"); code != http.StatusOK || body != "etcd: ok\nvpp: ok\nreconciler: ok\n" {
 		t.Errorf("readyz: %d %s", code, body)
 	}
@@ -115,6 +117,7 @@ func TestVerify(t *testing.T) {
 	h := b.daemon.Handler(b.daemon.Checks)
 	b.put("c1", host("p1", func(h *schema.HostInterface) { h.Memif.Secret, h.MTU = "s3cret", 1400 }))
 	b.await("c1", 0, "Ready/Applied")
+	b.ready() // an event of the connection may have asked for another full pass
 	code, body := get(t, h, "/verify")
 	want := fmt.Sprintf(`{"node":"n1","vppPID":%d,"inSync":true,"drift":[],"pending":[]}`, b.sim.PID())
 	if code != http.StatusOK || strings.TrimSpace(body) != want {
@@ -133,7 +136,7 @@ func TestVerify(t *testing.T) {
 	b.putRaw("c2", "{")
 	b.await("c2", 0, "Failed/Invalid")
 	_, body = get(t, h, "/verify")
-	var rep daemon.Report
+	var rep report.Report
 	if err := json.Unmarshal([]byte(body), &rep); err != nil {
 		t.Fatal(err)
 	}

@@ -12,45 +12,14 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/report"
 )
-
-// Report compares what is desired with what VPP and the run-dir really hold.
-type Report struct {
-	Node string `json:"node"`
-	// VPPPID is 0 while VPP is away.
-	VPPPID uint32 `json:"vppPID"`
-	// InSync is true where there is no drift and nothing is pending.
-	InSync  bool      `json:"inSync"`
-	Drift   []Drift   `json:"drift"`
-	Pending []Pending `json:"pending"`
-}
-
-// Drift is one object that is not as desired.
-type Drift struct {
-	// Op is what would mend it: put or del.
-	Op string `json:"op"`
-	// Object is kind and name.
-	Object string `json:"object"`
-	// Attachment is whose it is, as in <container>/<ifname>; several with a
-	// comma between; empty for what nobody wants.
-	Attachment string `json:"attachment"`
-	// Want and Have describe the object; empty for none. Secrets are hidden.
-	Want string `json:"want"`
-	Have string `json:"have"`
-}
-
-// Pending is an attachment that is not ready.
-type Pending struct {
-	Attachment string        `json:"attachment"`
-	Reason     schema.Reason `json:"reason"`
-	Message    string        `json:"message"`
-}
 
 // Verify reads what is there and reports how it differs from what is desired. It
 // changes nothing. While VPP is away the error says so, and the report has what
 // is known.
-func (d *Daemon) Verify(ctx context.Context) (Report, error) {
-	rep := Report{Node: d.cfg.Node, Drift: []Drift{}, Pending: d.notReady()}
+func (d *Daemon) Verify(ctx context.Context) (report.Report, error) {
+	rep := report.Report{Node: d.cfg.Node, Drift: []report.Drift{}, Pending: d.notReady()}
 	info := d.cfg.VPP.Info()
 	if !info.Connected {
 		return rep, info.Err
@@ -70,25 +39,25 @@ func (d *Daemon) Verify(ctx context.Context) (Report, error) {
 	return rep, nil
 }
 
-func (d *Daemon) drift(diff reconcile.Difference) Drift {
+func (d *Daemon) drift(diff reconcile.Difference) report.Drift {
 	names := make([]string, 0, len(diff.Keys))
 	for _, key := range diff.Keys {
 		names = append(names, d.name(key))
 	}
-	return Drift{
+	return report.Drift{
 		Op: string(diff.Op), Object: diff.ID.String(), Attachment: strings.Join(names, ","),
 		Want: describe(diff.Want), Have: describe(diff.Have),
 	}
 }
 
-func (d *Daemon) notReady() []Pending {
+func (d *Daemon) notReady() []report.Pending {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := make([]Pending, 0, len(d.pending))
+	out := make([]report.Pending, 0, len(d.pending))
 	for _, p := range d.pending {
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b Pending) int { return cmp.Compare(a.Attachment, b.Attachment) })
+	slices.SortFunc(out, func(a, b report.Pending) int { return cmp.Compare(a.Attachment, b.Attachment) })
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/report"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -238,5 +239,5 @@ func (d *Daemon) note(r *record, s schema.InterfaceStatus) {
 		delete(d.pending, r.key)
 		return
 	}
-	d.pending[r.key] = Pending{Attachment: d.name(r.key), Reason: s.Reason, Message: s.Message}
+	d.pending[r.key] = report.Pending{Attachment: d.name(r.key), Reason: s.Reason, Message: s.Message}
 }

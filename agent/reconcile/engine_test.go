@@ -164,6 +164,29 @@ func TestFailedDeleteHoldsUpItsFloor(t *testing.T) {
 	})
 }
 
+// TestSharedObjectKeepsNobodyBack: somebody else has an interface in our bridge
+// domain when its last attachment goes. The attachment is gone at once, the
+// domain when it can.
+func TestSharedObjectKeepsNobodyBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	e := started(t, w)
+	e.Set("a", pod(t, "a", "bridge-domain 5\nbridge-member a 5"))
+	e.Sync(t.Context())
+	w.failOn("del bridge-domain 5")
+	e.Remove("a")
+	same(t, "results", "a Gone", states(e.Sync(t.Context()).Results))
+	same(t, "left", "bridge-domain 5", w.holds())
+	w.failOn()
+	at, ok := e.NextRetry()
+	if !ok {
+		t.Fatal("the domain is never tried again")
+	}
+	time.Sleep(time.Until(at))
+	e.Sync(t.Context())
+	same(t, "left in the end", "", w.holds())
+}
+
 func TestTerminalFailureWaitsForAnotherWish(t *testing.T) {
 	t.Parallel()
 	w := newWorld()

@@ -137,7 +137,9 @@ func (e *Engine) judge(key string, o model.Object) Result {
 	return r
 }
 
-// farewell is the result of an attachment that was removed.
+// farewell is the result of an attachment that was removed. A shared object
+// that cannot go, since others have something of theirs in it, is tried again
+// but keeps no attachment back.
 func (e *Engine) farewell(key string) (Result, bool) {
 	left, ok := e.leaving[key]
 	if !ok {
@@ -148,14 +150,15 @@ func (e *Engine) farewell(key string) (Result, bool) {
 		_, there := e.actual.objects[id]
 		s := e.of[id.Kind]
 		unknown := s != nil && s.away != nil
-		if e.wanted.object(id) != nil || !there && !unknown {
+		f, failed := e.retries.failed[id]
+		if e.wanted.object(id) != nil || !there && !unknown || failed && id.Kind.Shared() {
 			continue
 		}
 		r.State, r.ID = Leaving, id
 		if unknown {
 			r.Err = s.away
 		}
-		if f, failed := e.retries.failed[id]; failed {
+		if failed {
 			r.Err = f.err
 			break
 		}

@@ -207,3 +207,29 @@ func TestEditedVPP(t *testing.T) {
 	a.ping(t, target)
 	a.check(t, list)
 }
+
+// TestCheckSeesVPP: a change in VPP that makes no event is seen by CHECK before
+// the agent's audit has mended it.
+func TestCheckSeesVPP(t *testing.T) {
+	c := startCluster(t)
+	n := c.node(t)
+	list := n.network(t, memifs[0])
+	p := n.pod(t, "check")
+	p.add(t, list, "net1")
+	p.check(t, list)
+	if err := n.Unbridge(timeout(t), c.look(t, p).HostStatus.Value.Interface); err != nil {
+		t.Fatal(err)
+	}
+	requireTryAgain(t, p.Check(timeout(t), list, "net1"), "bridge-member")
+	if err := n.Agent.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WaitReady(timeout(t)); err != nil {
+		t.Fatal(err)
+	}
+	p.check(t, list)
+	p.del(t, list, "net1")
+}

@@ -88,9 +88,26 @@ func dump[D any, S stream[D]](s S, err error) func(each func(D)) error {
 // DeleteInterface deletes a memif in the host's VPP behind the agent's back, as
 // somebody at vppctl might.
 func (n *Node) DeleteInterface(ctx context.Context, name string) error {
+	return n.edit(ctx, "delete", name, func(ctx context.Context, conn api.Connection, index interface_types.InterfaceIndex) error {
+		_, err := memif.NewServiceClient(conn).MemifDelete(ctx, &memif.MemifDelete{SwIfIndex: index})
+		return err
+	})
+}
+
+// Unbridge takes an interface of the host's VPP out of its bridge domain behind
+// the agent's back. VPP sends no event of it.
+func (n *Node) Unbridge(ctx context.Context, name string) error {
+	return n.edit(ctx, "unbridge", name, func(ctx context.Context, conn api.Connection, index interface_types.InterfaceIndex) error {
+		_, err := l2.NewServiceClient(conn).SwInterfaceSetL2Bridge(ctx, &l2.SwInterfaceSetL2Bridge{RxSwIfIndex: index})
+		return err
+	})
+}
+
+// edit changes an interface over a connection of its own.
+func (n *Node) edit(ctx context.Context, what, name string, change func(context.Context, api.Connection, interface_types.InterfaceIndex) error) error {
 	conn, err := govpp.Connect(n.VPP.APISocket)
 	if err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
+		return fmt.Errorf("%s %s: %w", what, name, err)
 	}
 	defer conn.Disconnect()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -102,11 +119,11 @@ func (n *Node) DeleteInterface(ctx context.Context, name string) error {
 				index = d.SwIfIndex
 			}
 		})
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
+	if err == nil {
+		err = change(ctx, conn, index)
 	}
-	if _, err := memif.NewServiceClient(conn).MemifDelete(ctx, &memif.MemifDelete{SwIfIndex: index}); err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, name, err)
 	}
 	return nil
 }

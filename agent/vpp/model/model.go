@@ -62,6 +62,10 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", int(k))
 }
 
+// Shared says whether others than we may stand in an object of this kind, which
+// VPP then does not delete: bridge domains and FIB tables.
+func (k Kind) Shared() bool { return k == KindBridgeDomain || k == KindTable }
+
 // ID is the identity of an object: equal IDs are the same object, whatever its
 // sw_if_index, which VPP gives to the next interface as soon as it is free.
 type ID struct {

@@ -47,6 +47,10 @@ type publisher struct {
 	loaded  bool
 	written map[string]schema.InterfaceStatus
 	intents map[string]intent
+	// unsure are the keys of writes that are under way, or that ended in an
+	// error: etcd may carry such a write out all the same, later. What written
+	// says of them does not count.
+	unsure map[string]bool
 }
 
 func newPublisher(tree Tree, contract Contract, metrics *Metrics, log *logrus.Entry) *publisher {
@@ -54,7 +58,7 @@ func newPublisher(tree Tree, contract Contract, metrics *Metrics, log *logrus.En
 		tree: tree, contract: contract, metrics: metrics, log: log,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minStatusWait, maxStatusWait)),
-		written: map[string]schema.InterfaceStatus{}, intents: map[string]intent{},
+		written: map[string]schema.InterfaceStatus{}, intents: map[string]intent{}, unsure: map[string]bool{},
 	}
 }
 
@@ -107,7 +111,7 @@ func (p *publisher) put(key string, rev int64, s schema.InterfaceStatus) {
 	if ok && old.State == s.State && old.Reason == s.Reason && old.Link == s.Link {
 		s.Since = old.Since
 	}
-	if ok && equal(old, s) {
+	if ok && !p.unsure[key] && equal(old, s) {
 		delete(p.intents, key)
 		return
 	}
@@ -184,11 +188,15 @@ func (p *publisher) write(ctx context.Context, key string) error {
 	p.mu.Lock()
 	in, ok := p.intents[key]
 	old, there := p.written[key]
+	sure := !p.unsure[key]
+	if ok {
+		p.unsure[key] = true
+	}
 	p.mu.Unlock()
 	switch {
 	case !ok:
 		return nil
-	case in.status == nil && !there, in.status != nil && there && equal(old, *in.status):
+	case sure && (in.status == nil && !there || in.status != nil && there && equal(old, *in.status)):
 		p.done(key, in, false)
 		return nil
 	}
@@ -221,6 +229,7 @@ func (p *publisher) write(ctx context.Context, key string) error {
 func (p *publisher) done(key string, in intent, held bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.unsure, key)
 	if p.intents[key] == in {
 		delete(p.intents, key)
 	}

@@ -75,7 +75,11 @@ func (a *app) root() *cobra.Command {
 
 // load reads the configuration file and puts the flags over it.
 func (a *app) load() (config.File, error) {
-	f, err := config.Load(a.configFile)
+	path := a.configFile
+	if path == "" {
+		path = os.Getenv(config.Env)
+	}
+	f, err := config.Load(path)
 	if err != nil {
 		return config.File{}, err
 	}

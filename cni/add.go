@@ -23,19 +23,16 @@ const attachTries = 8
 // cmdAdd makes an attachment: it writes both ends in one transaction, waits for
 // the agent, and answers. If anything fails, what this call made is withdrawn.
 func cmdAdd(cmd *skel.CmdArgs) error {
-	c, err := newCall(cmd)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := c.context()
-	defer cancel()
+	return serve(cmd, "ADD", (*call).add)
+}
+
+func (c *call) add(ctx context.Context) error {
 	a := &adding{call: c}
 	if err := a.prepare(); err != nil {
-		return c.failed("ADD", err)
+		return err
 	}
 	if err := a.attach(ctx); err != nil {
-		return c.failed("ADD", a.withdraw(ctx, asError(err)))
+		return a.withdraw(ctx, asError(err))
 	}
 	c.log.WithFields(logrus.Fields{"rev": a.rev, "took": c.took(), "pod": a.id.pod.ID, "interface": a.hostName}).Info("attachment added")
 	return nil

@@ -58,6 +58,21 @@ func newCall(cmd *skel.CmdArgs) (*call, error) {
 	return c, nil
 }
 
+// serve runs a verb within the call's time, and logs why it failed.
+func serve(cmd *skel.CmdArgs, verb string, do func(*call, context.Context) error) error {
+	c, err := newCall(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := c.context()
+	defer cancel()
+	if err := do(c, ctx); err != nil {
+		return c.failed(verb, err)
+	}
+	return nil
+}
+
 func (c *call) close() {
 	if err := c.store.Close(); err != nil {
 		c.log.WithField("err", err).Debug("store did not close")

@@ -20,17 +20,7 @@ import (
 // cmdCheck compares prevResult, what is desired, what both agents report, and
 // what VPP holds.
 func cmdCheck(cmd *skel.CmdArgs) error {
-	c, err := newCall(cmd)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := c.context()
-	defer cancel()
-	if err := c.check(ctx); err != nil {
-		return c.failed("CHECK", err)
-	}
-	return nil
+	return serve(cmd, "CHECK", (*call).check)
 }
 
 func (c *call) check(ctx context.Context) error {

@@ -12,17 +12,7 @@ import (
 // something would be lost: keys that cannot be removed, addresses that cannot
 // be given back.
 func cmdDel(cmd *skel.CmdArgs) error {
-	c, err := newCall(cmd)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := c.context()
-	defer cancel()
-	if err := c.del(ctx); err != nil {
-		return c.failed("DEL", err)
-	}
-	return nil
+	return serve(cmd, "DEL", (*call).del)
 }
 
 func (c *call) del(ctx context.Context) error {

@@ -16,17 +16,7 @@ import (
 // cmdGC removes this node's attachments of this network that the runtime does
 // not list.
 func cmdGC(cmd *skel.CmdArgs) error {
-	c, err := newCall(cmd)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := c.context()
-	defer cancel()
-	if err := c.gc(ctx); err != nil {
-		return c.failed("GC", err)
-	}
-	return nil
+	return serve(cmd, "GC", (*call).gc)
 }
 
 // attachmentKey is what the runtime knows an attachment by.

@@ -56,19 +56,19 @@ func (k Keys) Agent(n Node) string { return k.NodePrefix(n) + "agent" }
 
 // HostPrefix covers all desired host ends of one node. Status lives elsewhere,
 // so an agent never wakes itself.
-func (k Keys) HostPrefix(n Node) string { return k.NodePrefix(n) + "host/" }
+func (k Keys) HostPrefix(n Node) string { return k.NodePrefix(n) + HostInterfacesPrefix }
 
 // Host is the desired host end of one attachment.
 func (k Keys) Host(n Node, c ContainerID, i IfName) string {
-	return k.HostPrefix(n) + string(c) + "/" + string(i)
+	return k.NodePrefix(n) + HostKey(c, i)
 }
 
 // HostStatusPrefix covers the statuses of all host ends of one node.
-func (k Keys) HostStatusPrefix(n Node) string { return k.NodePrefix(n) + "host-status/" }
+func (k Keys) HostStatusPrefix(n Node) string { return k.NodePrefix(n) + HostStatusesPrefix }
 
 // HostStatus is what the host agent reports of one host end.
 func (k Keys) HostStatus(n Node, c ContainerID, i IfName) string {
-	return k.HostStatusPrefix(n) + string(c) + "/" + string(i)
+	return k.NodePrefix(n) + HostStatusKey(c, i)
 }
 
 // PodsPrefix covers all pods of one node.

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"path/filepath"
 	"strconv"
 )
 
@@ -200,6 +199,3 @@ func compare(want, have Object, differs Change) Change {
 }
 
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
-
-// Base is the file name of a socket's path.
-func Base(path string) string { return filepath.Base(path) }

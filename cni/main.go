@@ -9,6 +9,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
+	"github.com/vpp-cni/vpp-cni/cni/early"
 	"github.com/vpp-cni/vpp-cni/schema/version"
 )
 
@@ -46,9 +47,10 @@ func run(args []string) (code int) {
 	return 0
 }
 
-// supported are the versions of the CNI specification.
+// supported are the versions of the CNI specification. Where standard output
+// takes it, package early has given this answer before main began.
 func supported() cniversion.PluginInfo {
-	return cniversion.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+	return cniversion.PluginSupports(early.Versions()...)
 }
 
 func about() string {

@@ -110,10 +110,12 @@ type State struct {
 	VPP vpp.Info
 	// Pass is nil after a full pass over everything since VPP was connected.
 	Pass error
+	// Fenced is why the daemon must not act, nil while it may; see SetFenced.
+	Fenced error
 }
 
 // Ready is nil where all parts work.
-func (s State) Ready() error { return errors.Join(s.Etcd, s.VPP.Err, s.Pass) }
+func (s State) Ready() error { return errors.Join(s.Fenced, s.Etcd, s.VPP.Err, s.Pass) }
 
 var (
 	errNoSnapshot = errors.New("the desired state has not been read yet")
@@ -127,6 +129,8 @@ type Daemon struct {
 	engine *reconcile.Engine
 	inbox  *inbox
 	pub    *publisher
+	// fence wakes the loop when SetFenced was called.
+	fence chan struct{}
 
 	// What follows belongs to the loop.
 	records map[string]*record
@@ -144,6 +148,12 @@ type Daemon struct {
 
 	mu    sync.Mutex // guards what follows, for readers outside the loop
 	state State
+	// told is the state that OnState has seen.
+	told State
+	// afresh is true from a fence until all that was known is forgotten.
+	afresh bool
+	// stopPass ends the pass under way, nil between passes.
+	stopPass func()
 	// pending are the attachments that are not ready, for the report.
 	pending map[string]report.Pending
 }
@@ -166,11 +176,12 @@ func New(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
+	state := State{Etcd: errNoSnapshot, VPP: cfg.VPP.Info(), Pass: errNoPass}
 	return &Daemon{
-		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(),
+		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(), fence: make(chan struct{}, 1),
 		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
 		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
-		state:   State{Etcd: errNoSnapshot, VPP: cfg.VPP.Info(), Pass: errNoPass},
+		state: state, told: state,
 		pending: map[string]report.Pending{},
 	}, nil
 }
@@ -199,9 +210,10 @@ func (d *Daemon) State() State {
 // setState publishes a new state where it differs.
 func (d *Daemon) setState(edit func(*State)) {
 	d.mu.Lock()
-	old := d.state
+	old := d.told
 	edit(&d.state)
 	now := d.state
+	d.told = now
 	d.mu.Unlock()
 	if same(old, now) {
 		return
@@ -213,7 +225,7 @@ func (d *Daemon) setState(edit func(*State)) {
 }
 
 func same(a, b State) bool {
-	return text(a.Etcd) == text(b.Etcd) && text(a.Pass) == text(b.Pass) && text(a.VPP.Err) == text(b.VPP.Err) &&
+	return text(a.Fenced) == text(b.Fenced) && text(a.Etcd) == text(b.Etcd) && text(a.Pass) == text(b.Pass) && text(a.VPP.Err) == text(b.VPP.Err) &&
 		a.VPP.Connected == b.VPP.Connected && a.VPP.PID == b.VPP.PID && a.VPP.Version == b.VPP.Version
 }
 

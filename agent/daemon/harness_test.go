@@ -43,7 +43,9 @@ type bench struct {
 	runDir string
 
 	daemon *daemon.Daemon
-	stop   func()
+	// fence is what the agent is fenced with from its start on.
+	fence error
+	stop  func()
 }
 
 func newBench(t *testing.T) *bench {
@@ -113,6 +115,9 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	}
 	if b.daemon, err = daemon.New(cfg); err != nil {
 		b.t.Fatal(err)
+	}
+	if b.fence != nil {
+		b.daemon.SetFenced(b.fence)
 	}
 	ctx, cancel := context.WithCancel(b.t.Context())
 	done := make(chan error, 1)

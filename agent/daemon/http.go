@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ type Check struct {
 // Checks are the daemon's own parts.
 func (d *Daemon) Checks() []Check {
 	s := d.State()
-	return []Check{{Name: "etcd", Err: s.Etcd}, {Name: "vpp", Err: s.VPP.Err}, {Name: "reconciler", Err: s.Pass}}
+	return []Check{{Name: "etcd", Err: s.Etcd}, {Name: "vpp", Err: s.VPP.Err}, {Name: "reconciler", Err: cmp.Or(s.Fenced, s.Pass)}}
 }
 
 // Handler serves /livez, /readyz, /metrics and /verify. checks are the parts

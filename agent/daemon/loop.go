@@ -59,6 +59,8 @@ func (d *Daemon) loop(ctx context.Context) error {
 			d.receive(ctx, d.inbox.take())
 		case ev := <-d.cfg.VPP.Events():
 			d.vppEvent(ev)
+		case <-d.fence:
+			d.setState(func(*State) {}) // the state is there, but nobody was told
 		case <-timer.C:
 		}
 		d.work(ctx)
@@ -72,6 +74,9 @@ func (d *Daemon) loop(ctx context.Context) error {
 // wait is the time until the loop must act by itself.
 func (d *Daemon) wait() time.Duration {
 	wait := d.cfg.Audit
+	if d.fenced() {
+		return wait
+	}
 	now := time.Now()
 	due := d.due
 	if !d.snapshot {
@@ -94,7 +99,9 @@ func (d *Daemon) receive(ctx context.Context, n news) {
 	d.cfg.Metrics.events("etcd", n.events)
 	if n.snapshot != nil {
 		d.replace(n)
-		d.load(ctx)
+		if d.admitted() {
+			d.load(ctx)
+		}
 	}
 	for key, e := range n.changes {
 		d.change(key, e)
@@ -244,6 +251,11 @@ func (d *Daemon) allUp(plan Attachment) bool {
 
 // work does all that is due.
 func (d *Daemon) work(ctx context.Context) {
+	if !d.admitted() {
+		return
+	}
+	ctx, done := d.permit(ctx)
+	defer done()
 	now := time.Now()
 	if past(d.due.load, now) {
 		d.load(ctx)
@@ -323,7 +335,11 @@ func (d *Daemon) resync(ctx context.Context) {
 		d.log.WithFields(logrus.Fields{"ops": len(rep.Ops), "took": rep.Took.Round(time.Microsecond).String()}).Debug("full pass done")
 	}
 	if err == nil && d.snapshot {
-		d.setState(func(s *State) { s.Pass = nil })
+		d.setState(func(s *State) {
+			if s.Fenced == nil {
+				s.Pass = nil
+			}
+		})
 	}
 	if rep.Clean {
 		for key := range d.orphans {
@@ -341,6 +357,7 @@ func (d *Daemon) logOps(rep reconcile.Report) {
 			"op": string(op.Verb), "kind": op.ID.Kind.String(), "id": op.ID.Name, "took": op.Took.Round(time.Microsecond).String(),
 		})
 		switch {
+		case errors.Is(op.Err, context.Canceled): // broken off
 		case op.Err != nil && op.Retry:
 			log.WithField("err", op.Err).Debug("object refused again")
 		case op.Err != nil:

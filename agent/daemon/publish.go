@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -43,7 +44,10 @@ type publisher struct {
 	// io keeps writes out while what is there is read.
 	io sync.RWMutex
 
-	mu      sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
+	// open is the context of all writes: shut ends it.
+	open    context.Context
+	end     context.CancelFunc
 	loaded  bool
 	written map[string]schema.InterfaceStatus
 	intents map[string]intent
@@ -54,11 +58,41 @@ type publisher struct {
 }
 
 func newPublisher(tree Tree, contract Contract, metrics *Metrics, log *logrus.Entry) *publisher {
-	return &publisher{
+	p := &publisher{
 		tree: tree, contract: contract, metrics: metrics, log: log,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minStatusWait, maxStatusWait)),
 		written: map[string]schema.InterfaceStatus{}, intents: map[string]intent{}, unsure: map[string]bool{},
+	}
+	p.reopen()
+	return p
+}
+
+// shut ends what is being read and written, and forgets what was to be written.
+// Nothing more is taken until reopen.
+func (p *publisher) shut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+	p.loaded = false
+	clear(p.intents)
+	clear(p.written)
+}
+
+// reopen is the end of shut. What is there has to be loaded again.
+func (p *publisher) reopen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open, p.end = context.WithCancel(context.Background())
+}
+
+// bounded is ctx until statusTimeout, and no longer than open.
+func bounded(ctx, open context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	stop := context.AfterFunc(open, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }
 
@@ -67,7 +101,10 @@ func newPublisher(tree Tree, contract Contract, metrics *Metrics, log *logrus.En
 func (p *publisher) load(ctx context.Context) ([]string, error) {
 	p.io.Lock()
 	defer p.io.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	p.mu.Lock()
+	open := p.open
+	p.mu.Unlock()
+	ctx, cancel := bounded(ctx, open)
 	defer cancel()
 	entries, _, err := p.tree.List(ctx, p.contract.Statuses)
 	if err != nil {
@@ -75,6 +112,9 @@ func (p *publisher) load(ctx context.Context) ([]string, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if open.Err() != nil {
+		return nil, fmt.Errorf("read statuses: %w", errFenced)
+	}
 	p.written = make(map[string]schema.InterfaceStatus, len(entries))
 	keys := make([]string, 0, len(entries))
 	for key, e := range entries {
@@ -106,6 +146,9 @@ func (p *publisher) last(key string) (schema.InterfaceStatus, bool) {
 func (p *publisher) put(key string, rev int64, s schema.InterfaceStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.open.Err() != nil {
+		return
+	}
 	s.Since = time.Now().UTC().Truncate(time.Millisecond)
 	old, ok := p.written[key]
 	if ok && old.State == s.State && old.Reason == s.Reason && old.Link == s.Link {
@@ -137,6 +180,9 @@ func stay(before, s schema.InterfaceStatus) time.Time {
 func (p *publisher) remove(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.open.Err() != nil {
+		return
+	}
 	p.intents[key] = intent{}
 	p.enqueue(key)
 }
@@ -169,7 +215,7 @@ func (p *publisher) next(ctx context.Context) bool {
 	}
 	defer p.queue.Done(key)
 	if err := p.write(ctx, key); err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 			p.metrics.statusFailed()
 			p.log.WithField("key", key).WithField("err", err).Warn("status not written, will be tried again")
 		}
@@ -186,6 +232,7 @@ func (p *publisher) write(ctx context.Context, key string) error {
 	p.io.RLock()
 	defer p.io.RUnlock()
 	p.mu.Lock()
+	open := p.open
 	in, ok := p.intents[key]
 	old, there := p.written[key]
 	sure := !p.unsure[key]
@@ -200,7 +247,7 @@ func (p *publisher) write(ctx context.Context, key string) error {
 		p.done(key, in, false)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	ctx, cancel := bounded(ctx, open)
 	defer cancel()
 	desired := p.contract.desiredKey(key)
 	var held bool

@@ -107,6 +107,12 @@ func (e *Engine) obstacle(op Op) (model.ID, way) {
 
 // run carries one operation out and notes what came of it.
 func (e *Engine) run(ctx context.Context, op Op) Applied {
+	if err := ctx.Err(); err != nil { // a pass that is broken off begins nothing
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.dirty[op.ID] = struct{}{}
+		return Applied{Op: op, Err: err}
+	}
 	start := time.Now()
 	driver := e.of[op.ID.Kind].driver
 	var err error

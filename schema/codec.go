@@ -16,7 +16,7 @@ const MaxValue = 64 << 10
 
 // Value is a value of the key table.
 type Value interface {
-	HostInterface | PodInterface | InterfaceStatus | AgentInfo | Network | BridgeDomain
+	HostInterface | PodInterface | InterfaceStatus | AgentInfo | Network | BridgeDomain | Release
 }
 
 // UnknownFieldError is a field that this version does not know, by its JSON
@@ -41,13 +41,18 @@ func Encode[V Value](v V) ([]byte, error) {
 // Decode reads what Encode writes. It refuses unknown fields
 // (UnknownFieldError), text after the value, and values over MaxValue bytes. It
 // does not validate: see the Validate methods.
+//
+// What agents report (InterfaceStatus, AgentInfo) may have unknown fields, which
+// are passed over: half of what a newer agent says is better than nothing.
 func Decode[V Value](data []byte) (V, error) {
 	var v V
 	if len(data) > MaxValue {
 		return v, fmt.Errorf("decode %T: %d bytes, at most %d are allowed", v, len(data), MaxValue)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
+	if !reported(v) {
+		dec.DisallowUnknownFields()
+	}
 	if err := dec.Decode(&v); err != nil {
 		var zero V
 		return zero, fmt.Errorf("decode %T: %w", v, decodeError(err))
@@ -60,6 +65,16 @@ func Decode[V Value](data []byte) (V, error) {
 		return zero, fmt.Errorf("decode %T: text after the value", v)
 	}
 	return v, nil
+}
+
+// reported says whether v is what an agent says, not what it is asked for.
+func reported(v any) bool {
+	switch v.(type) {
+	case InterfaceStatus, AgentInfo:
+		return true
+	default:
+		return false
+	}
 }
 
 // decodeError makes encoding/json's untyped unknown-field error a type.

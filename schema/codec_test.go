@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -51,6 +52,37 @@ func TestUnknownFieldIsNamed(t *testing.T) {
 			t.Errorf("%s: error %v, want field %s named", data, err, want)
 		}
 	}
+}
+
+// TestReportsOfANewerAgent: what is asked for is understood whole or not at all;
+// what is told is read as far as it goes.
+func TestReportsOfANewerAgent(t *testing.T) {
+	st, err := schema.Decode[schema.InterfaceStatus]([]byte(`{"specRevision":7,"state":"Ready","future":{"a":[1]},"reason":"Applied"}`))
+	if err != nil || st.SpecRevision != 7 || st.State != schema.Ready || st.Reason != schema.ReasonApplied {
+		t.Errorf("status %+v, %v, want what is known of it", st, err)
+	}
+	info, err := schema.Decode[schema.AgentInfo]([]byte(`{"node":"n","future":1,"ready":true}`))
+	if err != nil || info.Node != "n" || !info.Ready {
+		t.Errorf("presence %+v, %v, want what is known of it", info, err)
+	}
+	_, host := schema.Decode[schema.HostInterface]([]byte(`{"future":1}`))
+	_, pod := schema.Decode[schema.PodInterface]([]byte(`{"future":1}`))
+	_, network := schema.Decode[schema.Network]([]byte(`{"future":1}`))
+	_, release := schema.Decode[schema.Release]([]byte(`{"future":1}`))
+	for _, err := range []error{host, pod, network, release} {
+		var unknown *schema.UnknownFieldError
+		if !errors.As(err, &unknown) {
+			t.Errorf("error %v, want the unknown field named", err)
+		}
+	}
+}
+
+func FuzzDecodeAgent(f *testing.F) {
+	fuzzDecode(f, schema.AgentInfo{Node: "n", Instance: "i1", Held: 2}, func(schema.AgentInfo) error { return nil })
+}
+
+func FuzzDecodeRelease(f *testing.F) {
+	fuzzDecode(f, schema.Release{Instance: "i1", At: time.Unix(1, 0).UTC()}, schema.Release.Validate)
 }
 
 // TestSecretIsNeverPrinted: whatever prints a value in a log or an error, the

@@ -11,8 +11,9 @@
 //	key                                       | writer          | readers        | value
 //	------------------------------------------+-----------------+----------------+-----------------
 //	nodes/<node>/agent                        | host agent      | CNI, ctl       | AgentInfo, under the agent's lease
+//	nodes/<node>/release                      | ctl             | host agent     | Release: what it holds may go
 //	nodes/<node>/host/<container>/<ifname>    | CNI             | host agent     | HostInterface, desired
-//	nodes/<node>/host-status/<container>/<ifname> | host agent  | CNI, ctl       | InterfaceStatus of the host end
+//	nodes/<node>/host-status/<container>/<ifname> | host agent; CNI where it is absent at a removal | CNI, ctl, host agent | InterfaceStatus of the host end
 //	nodes/<node>/pods/<pod>/interfaces/<ifname> | CNI           | container agent | PodInterface, desired
 //	nodes/<node>/pods/<pod>/status/<ifname>   | container agent | ctl            | InterfaceStatus of the pod end
 //	networks/<name>                           | CNI, ctl        | CNI, ctl       | Network
@@ -32,7 +33,20 @@
 // Values are one line of JSON each. A value with a field that the reader does
 // not know is refused by name (UnknownFieldError), because half of a newer
 // version's meaning must not be applied. A status names the etcd revision of
-// the desired value it speaks of (InterfaceStatus.SpecRevision).
+// the desired value it speaks of (InterfaceStatus.SpecRevision). What agents
+// report, statuses and presences, is read without what the reader does not know:
+// it is news, and nothing is done on half of it.
+//
+// # Removal
+//
+// The host agent deletes a host-status only when it has removed the attachment
+// from VPP. So a status without its desired value says "removed, and not yet
+// gone": the agent removes what etcd bears witness of. Where the status is not
+// there yet when a desired value goes, the remover puts one in the same
+// transaction, of State Removed. Where neither stands, etcd is not the one that
+// VPP was filled from, or lost its data: the attachment is held
+// (AgentInfo.Held) until its keys are back, its runtime removes it, or an operator
+// says so (Release).
 //
 // What ADD takes from networks/<name> (bridge domain id, VRF, MTU) is resolved
 // by the plugin and stands in the HostInterface: the agent reads one prefix.

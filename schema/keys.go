@@ -54,6 +54,9 @@ func (k Keys) NodePrefix(n Node) string { return k.NodesPrefix() + string(n) + "
 // Agent is the presence of a node's host agent.
 func (k Keys) Agent(n Node) string { return k.NodePrefix(n) + "agent" }
 
+// Release is an operator's word to a node's host agent.
+func (k Keys) Release(n Node) string { return k.NodePrefix(n) + ReleaseKey }
+
 // HostPrefix covers all desired host ends of one node. Status lives elsewhere,
 // so an agent never wakes itself.
 func (k Keys) HostPrefix(n Node) string { return k.NodePrefix(n) + HostInterfacesPrefix }
@@ -117,6 +120,7 @@ func PodStatusKey(i IfName) string { return PodStatusPrefix + string(i) }
 const (
 	HostInterfacesPrefix = "host/"
 	HostStatusesPrefix   = "host-status/"
+	ReleaseKey           = "release"
 )
 
 // HostKey is a desired host end relative to NodePrefix.
@@ -141,6 +145,7 @@ const (
 	KeyPodStatus
 	KeyNetwork
 	KeyBridgeDomain
+	KeyRelease
 )
 
 // Ref is a parsed key: its row and the names in it. Names that the row does
@@ -170,6 +175,9 @@ func (k Keys) Parse(key string) (Ref, error) {
 		return parseDomain(key, seg[1])
 	case seg[0] == "nodes" && len(seg) == 3 && seg[2] == "agent":
 		r := Ref{Kind: KeyAgent, Node: Node(seg[1])}
+		return checkRef(key, r, r.Node)
+	case seg[0] == "nodes" && len(seg) == 3 && seg[2] == ReleaseKey:
+		r := Ref{Kind: KeyRelease, Node: Node(seg[1])}
 		return checkRef(key, r, r.Node)
 	case seg[0] == "nodes" && len(seg) > 3:
 		return k.parseNode(key, Node(seg[1]), strings.Join(seg[2:], "/"))

@@ -20,6 +20,7 @@ func TestKeys(t *testing.T) {
 		{k.PodStatus("n", "p", "i"), "/vpp-cni/v1/nodes/n/pods/p/status/i", schema.Ref{Kind: schema.KeyPodStatus, Node: "n", Pod: "p", IfName: "i"}},
 		{k.Network("b"), "/vpp-cni/v1/networks/b", schema.Ref{Kind: schema.KeyNetwork, Network: "b"}},
 		{k.BridgeDomain(7), "/vpp-cni/v1/bridge-domains/7", schema.Ref{Kind: schema.KeyBridgeDomain, DomainID: 7}},
+		{k.Release("n"), "/vpp-cni/v1/nodes/n/release", schema.Ref{Kind: schema.KeyRelease, Node: "n"}},
 		// Names that look like the grammar's own words.
 		{k.Agent("host"), "/vpp-cni/v1/nodes/host/agent", schema.Ref{Kind: schema.KeyAgent, Node: "host"}},
 		{k.Host("agent", "pods", "status"), "/vpp-cni/v1/nodes/agent/host/pods/status", schema.Ref{Kind: schema.KeyHost, Node: "agent", Container: "pods", IfName: "status"}},
@@ -58,7 +59,7 @@ func TestParseRefuses(t *testing.T) {
 	var k schema.Keys
 	root := k.Root()
 	for _, key := range []string{
-		"", "/", root, root + "nodes", root + "nodes/", root + "nodes/n", root + "nodes/n/", root + "nodes//agent", root + "nodes/n/agent/", root + "nodes/n/agent/x",
+		"", "/", root, root + "nodes", root + "nodes/", root + "nodes/n", root + "nodes/n/", root + "nodes//agent", root + "nodes//release", root + "nodes/n/release/x", root + "nodes/n/agent/", root + "nodes/n/agent/x",
 		root + "nodes/-n/agent", root + "nodes/n/host", root + "nodes/n/host/c", root + "nodes/n/host/c/", root + "nodes/n/host//i", root + "nodes/n/host/c/i/", root + "nodes/n/host/c/i/x",
 		root + "nodes/n/host/../i", root + "nodes/n/host/c/..", root + "nodes/n/host/c/" + strings.Repeat("i", 16), root + "nodes/n/host/c\n/i",
 		root + "nodes/n/pods/p", root + "nodes/n/pods/p/", root + "nodes/n/pods/p/interfaces/", root + "nodes/n/pods//interfaces/i", root + "nodes/n/pods/p/interfaces/i/x", root + "nodes/n/pods/p/other/i",
@@ -88,7 +89,7 @@ func TestNewKeys(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	var k schema.Keys
-	for _, s := range []string{k.Agent("n"), k.Host("n", "c", "i"), k.HostStatus("n", "c", "i"), k.PodInterface("n", "p", "i"), k.PodStatus("n", "p", "i"), k.Network("b"), k.BridgeDomain(9), "/", "//"} {
+	for _, s := range []string{k.Agent("n"), k.Host("n", "c", "i"), k.HostStatus("n", "c", "i"), k.PodInterface("n", "p", "i"), k.PodStatus("n", "p", "i"), k.Network("b"), k.BridgeDomain(9), k.Release("n"), "/", "//"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
@@ -121,6 +122,7 @@ func FuzzBuild(f *testing.F) {
 			{Kind: schema.KeyPodStatus, Node: schema.Node(n), Pod: schema.PodID(p), IfName: schema.IfName(i)},
 			{Kind: schema.KeyNetwork, Network: schema.NetworkName(name)},
 			{Kind: schema.KeyBridgeDomain, DomainID: 1 + id%schema.MaxDomain},
+			{Kind: schema.KeyRelease, Node: schema.Node(n)},
 		} {
 			if back, err := k.Parse(build(k, ref)); err != nil || back != ref {
 				t.Fatalf("%s is %+v, %v, want %+v", build(k, ref), back, err, ref)
@@ -145,6 +147,8 @@ func build(k schema.Keys, r schema.Ref) string {
 		return k.Network(r.Network)
 	case schema.KeyBridgeDomain:
 		return k.BridgeDomain(r.DomainID)
+	case schema.KeyRelease:
+		return k.Release(r.Node)
 	}
 	return ""
 }

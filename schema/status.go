@@ -7,10 +7,17 @@ type State string
 
 // The states. Pending is being worked on or waiting for what it names; Failed
 // will not work until somebody changes the desired value; Ready is as desired.
+//
+// Removed is the plugin's word, not the agent's: it takes the place of a status
+// that is not there when a desired value is removed, so that the agent finds
+// witness of the removal whenever it looks. SpecRevision is then the revision of
+// the value removed, or that of the look that found none. The agent deletes it
+// when the attachment is gone.
 const (
 	Pending State = "Pending"
 	Ready   State = "Ready"
 	Failed  State = "Failed"
+	Removed State = "Removed"
 )
 
 // Reason is one word that says why a status is as it is.
@@ -26,6 +33,8 @@ const (
 	ReasonConflict         Reason = "Conflict"         // Failed: another attachment has what this one asks for
 	ReasonInvalid          Reason = "Invalid"          // Failed: the desired value cannot be read or is not allowed
 	ReasonUnknownField     Reason = "UnknownField"     // Failed: the desired value has a field this agent does not know
+	ReasonRebooted         Reason = "Rebooted"         // Failed: the sandbox is of an earlier boot of the node
+	ReasonDetached         Reason = "Detached"         // Removed: by DEL, GC, a withdrawn ADD or a newer sandbox
 )
 
 // Link is the link state of an interface as VPP reports it. A memif's link is
@@ -38,7 +47,8 @@ const (
 	LinkDown Link = "Down"
 )
 
-// InterfaceStatus is what an agent sees of one end of an attachment.
+// InterfaceStatus is what an agent sees of one end of an attachment, or the
+// witness of its removal (Removed).
 type InterfaceStatus struct {
 	// SpecRevision is the etcd mod revision of the desired value that this
 	// status speaks of.
@@ -76,7 +86,18 @@ type AgentInfo struct {
 	RunDir string `json:"runDir"`
 	Ready  bool   `json:"ready"`
 	// Reason and Message say why Ready is false.
-	Reason  Reason    `json:"reason,omitempty"`
-	Message string    `json:"message,omitempty"`
-	Since   time.Time `json:"since"`
+	Reason  Reason `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Held counts the attachments that stand in VPP although etcd knows neither
+	// of them nor of their removal, as after a loss of etcd's data.
+	Held  int       `json:"held,omitempty"`
+	Since time.Time `json:"since"`
+}
+
+// Release is an operator's word, under nodes/<node>/release, that what the agent
+// holds (AgentInfo.Held) may go. The agent deletes it when it has read it.
+type Release struct {
+	// Instance is the agent's (AgentInfo.Instance) that the word is for.
+	Instance string    `json:"instance"`
+	At       time.Time `json:"at"`
 }

@@ -128,10 +128,22 @@ func (s InterfaceStatus) Validate() error {
 		errs = append(errs, &FieldError{"specRevision", strconv.FormatInt(s.SpecRevision, 10), "a positive etcd revision"})
 	}
 	errs = append(errs,
-		oneOf("state", s.State, Pending, Ready, Failed),
+		oneOf("state", s.State, Pending, Ready, Failed, Removed),
 		oneOf("link", s.Link, "", LinkUp, LinkDown))
 	if s.Reason == "" || strings.ContainsAny(string(s.Reason), " \t\n") {
 		errs = append(errs, &FieldError{"reason", string(s.Reason), "one word"})
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks an operator's word.
+func (r Release) Validate() error {
+	var errs []error
+	if r.Instance == "" {
+		errs = append(errs, &FieldError{"instance", r.Instance, "the instance of the node's agent"})
+	}
+	if r.At.IsZero() {
+		errs = append(errs, &FieldError{"at", r.At.String(), "when the word was given"})
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -193,6 +194,9 @@ func TestOtherValues(t *testing.T) {
 	check(t, schema.Network{DomainID: schema.MaxDomain + 1, VRF: schema.MaxVRF + 1, MTU: 10}.Validate(), "domainID|vrf|mtu")
 	good := schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied}
 	check(t, good.Validate(), "")
+	check(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Removed, Reason: schema.ReasonDetached}.Validate(), "")
+	check(t, schema.Release{Instance: "i1", At: time.Unix(1, 0)}.Validate(), "")
+	check(t, schema.Release{}.Validate(), "instance|at")
 	check(t, schema.InterfaceStatus{Link: "Half", Reason: "two words"}.Validate(), "specRevision|state|link|reason")
 }
 

@@ -67,8 +67,10 @@ func TestWireFormat(t *testing.T) {
 	golden(t, "status-failed", schema.InterfaceStatus{SpecRevision: 42, State: schema.Failed, Reason: schema.ReasonUnknownField, Message: `unknown field "x"`, Since: since})
 	golden(t, "agent", schema.AgentInfo{
 		Node: "worker-1", AgentVersion: "v0.1.0", Instance: "i1", PID: 4242, BootID: "b007", VPPVersion: "25.10", VPPPID: 77,
-		RunDir: "/run/vpp-cni", Ready: false, Reason: schema.ReasonVPPDown, Message: "no VPP", Since: since,
+		RunDir: "/run/vpp-cni", Ready: false, Reason: schema.ReasonVPPDown, Message: "no VPP", Held: 3, Since: since,
 	})
+	golden(t, "status-removed", schema.InterfaceStatus{SpecRevision: 41, State: schema.Removed, Reason: schema.ReasonDetached, Since: since})
+	golden(t, "release", schema.Release{Instance: "i1", At: since})
 	golden(t, "network", schema.Network{DomainID: schema.FirstNamedDomain, VRF: 10, MTU: 1500})
 	golden(t, "network-empty", schema.Network{})
 	golden(t, "bridge-domain", schema.BridgeDomain{Network: "red"})
@@ -121,7 +123,7 @@ func TestWireFieldsAreCovered(t *testing.T) {
 		}
 		names(v, seen)
 	}
-	for _, v := range []any{schema.HostInterface{}, schema.PodInterface{}, schema.InterfaceStatus{}, schema.AgentInfo{}, schema.Network{}, schema.BridgeDomain{}} {
+	for _, v := range []any{schema.HostInterface{}, schema.PodInterface{}, schema.InterfaceStatus{}, schema.AgentInfo{}, schema.Network{}, schema.BridgeDomain{}, schema.Release{}} {
 		for _, name := range fieldNames(reflect.TypeOf(v)) {
 			if !seen[name] {
 				t.Errorf("%T: field %s is in no golden file", v, name)

@@ -28,6 +28,9 @@ func (f File) check() []error {
 	if _, err := schema.NewKeys(f.Prefix); err != nil {
 		errs = append(errs, err)
 	}
+	if f.BootIDFile != "" {
+		errs = append(errs, absolute("bootIDFile", f.BootIDFile))
+	}
 	if f.LogFile != "" {
 		errs = append(errs, absolute("logFile", f.LogFile))
 	}

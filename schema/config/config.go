@@ -38,6 +38,9 @@ type File struct {
 	// MTU is the L3 MTU in bytes of attachments whose network gives none; 0:
 	// VPP's default (9000).
 	MTU int `json:"mtu,omitempty"`
+	// BootIDFile is where the kernel's id of this boot is read (proc(5)); empty:
+	// nobody knows of boots.
+	BootIDFile string `json:"bootIDFile,omitempty"`
 	// Timeout bounds one call of the plugin.
 	Timeout Duration `json:"timeout"`
 	// LogFile is the plugin's log; empty: standard error.
@@ -102,10 +105,11 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // Default is the configuration without a file.
 func Default() File {
 	return File{
-		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}},
-		RunDir:   "/run/vpp-cni",
-		Timeout:  Duration(10 * time.Second),
-		LogLevel: "info",
+		Etcd:       Etcd{Endpoints: []string{"http://127.0.0.1:2379"}},
+		RunDir:     "/run/vpp-cni",
+		BootIDFile: "/proc/sys/kernel/random/boot_id",
+		Timeout:    Duration(10 * time.Second),
+		LogLevel:   "info",
 		Agent: Agent{
 			VPPSocket:     "/run/vpp/api.sock",
 			HTTP:          "unix:///run/vpp-cni/agent.sock",
@@ -161,6 +165,16 @@ func plain(err error) string {
 		s = strings.TrimPrefix(s, p)
 	}
 	return s
+}
+
+// BootID is the kernel's id of this boot of the node; empty where it cannot be
+// read.
+func (f File) BootID() string {
+	data, err := os.ReadFile(f.BootIDFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
 }
 
 // Validate checks the form of every field.

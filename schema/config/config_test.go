@@ -33,6 +33,7 @@ etcd:
   passwordFile: /etc/pw
 runDir: /run/other
 mtu: 1500
+bootIDFile: /run/boot_id
 timeout: 1m30s
 logFile: /var/log/vpp-cni.log
 logLevel: debug
@@ -56,7 +57,7 @@ func TestLoad(t *testing.T) {
 			Endpoints: []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/c.key",
 			User: "cni", PasswordFile: "/etc/pw",
 		},
-		RunDir: "/run/other", MTU: 1500, Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log", LogLevel: "debug",
+		RunDir: "/run/other", MTU: 1500, BootIDFile: "/run/boot_id", Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log", LogLevel: "debug",
 		Agent: config.Agent{
 			VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods",
 			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second),
@@ -100,6 +101,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"prefix", "prefix: lab", "prefix "},
 		{"relative run-dir", "runDir: run", "runDir "},
 		{"dots in run-dir", "runDir: /run/../etc", "runDir "},
+		{"relative boot id file", "bootIDFile: boot_id", "bootIDFile "},
 		{"mtu", "mtu: 20", "mtu "},
 		{"log level", "logLevel: loud", "logLevel "},
 		{"endpoint", `etcd: {endpoints: [""]}`, "etcd.endpoints "},
@@ -129,6 +131,22 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	if _, err := config.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestBootID(t *testing.T) {
+	f := config.File{BootIDFile: write(t, " 0b6b-77\n")}
+	if got := f.BootID(); got != "0b6b-77" {
+		t.Errorf("boot id %q, want what the file says", got)
+	}
+	for _, name := range []string{"", filepath.Join(t.TempDir(), "missing")} {
+		f.BootIDFile = name
+		if got := f.BootID(); got != "" {
+			t.Errorf("boot id %q from file %q, want none", got, name)
+		}
+	}
+	if config.Default().BootID() == "" {
+		t.Error("the kernel's boot id is not read")
 	}
 }
 

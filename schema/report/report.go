@@ -10,10 +10,11 @@ type Report struct {
 	Node string `json:"node"`
 	// VPPPID is 0 while VPP is away.
 	VPPPID uint32 `json:"vppPID"`
-	// InSync is true where there is no drift and nothing is pending.
+	// InSync is true where there is no drift, nothing is pending and nothing held.
 	InSync  bool      `json:"inSync"`
 	Drift   []Drift   `json:"drift"`
 	Pending []Pending `json:"pending"`
+	Held    []Held    `json:"held,omitempty"`
 }
 
 // Drift is one object that is not as desired.
@@ -35,4 +36,13 @@ type Pending struct {
 	Attachment string        `json:"attachment"`
 	Reason     schema.Reason `json:"reason"`
 	Message    string        `json:"message"`
+}
+
+// Held is an attachment that stands in VPP although etcd knows neither of it nor
+// of its removal.
+type Held struct {
+	// Attachment is as in <container>/<ifname>; empty where VPP does not tell.
+	Attachment string `json:"attachment"`
+	// Interface is VPP's name of it.
+	Interface string `json:"interface"`
 }

@@ -193,8 +193,7 @@ func TestCutIsSeen(t *testing.T) {
 func carrier(t *testing.T, plan hostplan.Plan) model.Object {
 	t.Helper()
 	for _, o := range plan.Objects {
-		switch o.ID().Kind {
-		case model.KindBridgeMember, model.KindRoute:
+		if k := o.ID().Kind; k == model.KindBridgeMember || k == model.KindRoute {
 			return o
 		}
 	}

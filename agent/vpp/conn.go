@@ -97,11 +97,13 @@ func (v *VPP) connect(ctx context.Context) (*session, error) {
 	client := socketclient.NewVppClient(v.cfg.Socket)
 	client.SetClientName(clientName)
 	client.SetConnectTimeout(v.cfg.CallTimeout)
+	before := connections(v.cfg.Socket)
 	conn, err := core.Connect(client)
 	if err != nil {
 		return nil, err
 	}
 	s := newSession(ctx, conn, v.cfg)
+	s.fd = newConnection(v.cfg.Socket, before)
 	if err := v.greet(s); err != nil {
 		s.cancel(err)
 		conn.Disconnect()

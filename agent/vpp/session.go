@@ -23,6 +23,8 @@ type session struct {
 	slots   chan struct{}
 	pid     uint32
 	version string
+	// fd is the connection's descriptor, noFD if it is not known.
+	fd int
 	// busy counts the calls under way.
 	busy atomic.Int64
 	// mute is set while VPP answers nothing: calls then fail at once, so that

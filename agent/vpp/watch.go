@@ -11,7 +11,7 @@ import (
 )
 
 // How often VPP is pinged. GoVPP does not tell that VPP has closed the socket;
-// only the next write does.
+// only the next write does. Where hungUp does, a ping follows at once.
 const (
 	probeBusy = 250 * time.Millisecond
 	// probeIdle is how many busy intervals pass between pings while no call is
@@ -54,9 +54,13 @@ func (v *VPP) watch(s *session) {
 	}()
 	tick := time.NewTicker(probeBusy)
 	defer tick.Stop()
+	hungUp := s.hungUp()
 	for n := 0; s.ctx.Err() == nil; n++ {
 		select {
 		case <-s.ctx.Done():
+		case <-hungUp:
+			hungUp = nil
+			p.ping(s)
 		case <-tick.C:
 			v.beat(s, p, n)
 		}
@@ -87,6 +91,11 @@ func (v *VPP) beat(s *session, p *probe, n int) {
 	if n%probeIdle != 0 && (s.busy.Load() == 0 || open > probeIdle) {
 		return
 	}
+	p.ping(s)
+}
+
+// ping ends the session where nobody reads it any more.
+func (p *probe) ping(s *session) {
 	if err := p.stream.SendMsg(&memclnt.ControlPing{}); err != nil {
 		s.cancel(fmt.Errorf("connection lost: %w", err))
 		return

@@ -94,9 +94,10 @@ func (n node) network(t *testing.T, net network) *libcni.NetworkConfigList {
 	return list
 }
 
-func (n node) metric(t *testing.T, name string) float64 {
+// writes is how many objects the agent has written since its start.
+func (n node) writes(t *testing.T) float64 {
 	t.Helper()
-	v, err := n.Metric(timeout(t), name)
+	v, err := n.Metric(timeout(t), "vppcni_writes_total")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func TestAgentKilled(t *testing.T) {
 	b.start(t)
 	a.ping(t, target)
 	rev := c.look(t, a).HostStatus.Rev
-	if w := n.metric(t, "vppcni_writes_total"); w == 0 {
+	if w := n.writes(t); w == 0 {
 		t.Fatal("the metric does not count the first agent's writes")
 	}
 	if err := n.Agent.Kill(); err != nil {
@@ -138,7 +138,7 @@ func TestAgentKilled(t *testing.T) {
 	if err := n.WaitReady(timeout(t)); err != nil {
 		t.Fatal(err)
 	}
-	if w := n.metric(t, "vppcni_writes_total"); w != 0 {
+	if w := n.writes(t); w != 0 {
 		t.Errorf("the restarted agent wrote %v objects", w)
 	}
 	if got := c.look(t, a).HostStatus.Rev; got != rev {

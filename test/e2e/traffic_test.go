@@ -98,7 +98,7 @@ func TestTrafficAgentRestarts(t *testing.T) {
 		if err := n.WaitReady(timeout(t)); err != nil {
 			t.Fatal(err)
 		}
-		if w := n.metric(t, "vppcni_writes_total"); w != 0 {
+		if w := n.writes(t); w != 0 {
 			t.Errorf("the agent of restart %d wrote %v objects", i+1, w)
 		}
 		t.Logf("restart %d: ready after %s", i+1, time.Since(begin).Round(time.Millisecond))
@@ -218,7 +218,7 @@ func TestTrafficEtcdDown(t *testing.T) {
 	if err := n.WaitReady(timeout(t)); err != nil {
 		t.Fatal(err)
 	}
-	if w := n.metric(t, "vppcni_writes_total"); w != 0 {
+	if w := n.writes(t); w != 0 {
 		t.Errorf("the agent wrote %v objects when etcd came back", w)
 	}
 	requireNothingLost(t, flows)

@@ -1,0 +1,84 @@
+package vpp
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// noFD says that the connection's descriptor is not known.
+const noFD = -1
+
+// connections are the descriptors of this process that are connected to a Unix
+// socket of the same file name as path. GoVPP keeps its own to itself. The names
+// of directories are left out: VPP may see the socket at another place.
+func connections(path string) map[int]bool {
+	found := map[int]bool{}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return found
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		peer, err := unix.Getpeername(fd)
+		if err != nil {
+			continue
+		}
+		if u, ok := peer.(*unix.SockaddrUnix); ok && filepath.Base(u.Name) == filepath.Base(path) {
+			found[fd] = true
+		}
+	}
+	return found
+}
+
+// newConnection is the one connection that was not there before.
+func newConnection(path string, before map[int]bool) int {
+	fresh := noFD
+	for fd := range connections(path) {
+		switch {
+		case before[fd]:
+		case fresh != noFD:
+			return noFD // another client of this process connected too
+		default:
+			fresh = fd
+		}
+	}
+	return fresh
+}
+
+// hungUp is closed as soon as VPP closes its end of the session's connection, and
+// at the end of the session. GoVPP says nothing of it before the next write. It
+// is a hint: where the descriptor is not known, the next ping tells.
+func (s *session) hungUp() <-chan struct{} {
+	gone := make(chan struct{})
+	if s.fd == noFD {
+		return gone
+	}
+	var wake [2]int
+	if err := unix.Pipe2(wake[:], unix.O_CLOEXEC); err != nil {
+		return gone
+	}
+	go func() {
+		<-s.ctx.Done()
+		_ = unix.Close(wake[1])
+	}()
+	go func() {
+		defer close(gone)
+		defer func() { _ = unix.Close(wake[0]) }()
+		fds := []unix.PollFd{
+			{Fd: int32(s.fd), Events: unix.POLLRDHUP}, // #nosec G115 -- descriptors are small
+			{Fd: int32(wake[0]), Events: unix.POLLIN}, // #nosec G115 -- as above
+		}
+		for {
+			if _, err := unix.Poll(fds, -1); err != unix.EINTR { //nolint:errorlint // the kernel's own
+				return
+			}
+		}
+	}()
+	return gone
+}

@@ -147,8 +147,9 @@ func run(_ *cobra.Command, o options) error {
 }
 
 // parts are the plugins in the order in which they start; they stop in the
-// reverse order. The pods' gateway stands between the reconciler and the
-// presence: pods are served before ADDs are asked for.
+// reverse order. The presence goes around the reconciler: no other agent of this
+// node may begin before this one has ended. It says ready when the first full
+// pass is done, and ADDs wait for that.
 func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin {
 	// cn-infra's flags stay at their defaults; it must not read our arguments.
 	_ = flag.CommandLine.Parse(nil)
@@ -159,16 +160,16 @@ func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin 
 		User: f.Etcd.User, PasswordFile: f.Etcd.PasswordFile, Prefix: f.Prefix,
 	}}
 	vpp := &plugins.VPP{PluginName: "vpp", Config: f, Log: log}
-	reconciler := &plugins.Reconciler{
-		PluginName: "reconciler", Config: f, Node: node, Store: etcd, VPP: vpp, Health: health, Log: log, Failed: failed,
-	}
 	presence := &plugins.Presence{
-		PluginName: "presence", Config: f, Node: node, Store: etcd, Reconciler: reconciler, Health: health, Log: log,
+		PluginName: "presence", Config: f, Node: node, Store: etcd, VPP: vpp, Health: health, Log: log, Failed: failed,
+	}
+	reconciler := &plugins.Reconciler{
+		PluginName: "reconciler", Config: f, Node: node, Store: etcd, VPP: vpp, Presence: presence, Health: health, Log: log, Failed: failed,
 	}
 	http := &plugins.HTTP{PluginName: "http", Address: f.Agent.HTTP, Reconciler: reconciler, Health: health, Log: log, Failed: failed}
 	return []infra.Plugin{
 		servicelabel.NewPlugin(servicelabel.UseLabel(f.Node)),
-		health, etcd, vpp, reconciler, presence, http,
+		health, etcd, vpp, presence, reconciler, http,
 	}
 }
 

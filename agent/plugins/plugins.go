@@ -58,15 +58,20 @@ type VPP struct {
 	Log    *logrus.Entry
 
 	dirs *rundir.Driver
+	lock *rundir.Lock
 	vpp  *settled
 }
 
-// Init makes the run-dir; VPP need not be there.
+// Init makes the run-dir and locks it: a second agent on it ends here, before it
+// has told anybody of itself. VPP need not be there.
 func (p *VPP) Init() error {
 	dirs, err := rundir.New(rundir.Config{
 		RunDir: p.Config.RunDir, SocketMode: p.Config.Agent.SocketMode, SocketGroup: p.Config.Agent.SocketGroup,
 	})
 	if err != nil {
+		return err
+	}
+	if p.lock, err = rundir.NewLock(p.Config.RunDir); err != nil {
 		return err
 	}
 	p.dirs = dirs
@@ -77,8 +82,14 @@ func (p *VPP) Init() error {
 	return nil
 }
 
-// Close does nothing: the connection ends with the reconciler that runs it.
-func (p *VPP) Close() error { return nil }
+// Close gives the run-dir free. The connection ends with the reconciler that runs
+// it.
+func (p *VPP) Close() error {
+	if p.lock == nil {
+		return nil
+	}
+	return p.lock.Close()
+}
 
 // settled is VPP whose sockets get the configured mode and group.
 type settled struct {
@@ -107,12 +118,13 @@ func (s *settled) Put(ctx context.Context, want, have model.Object) error {
 // Reconciler makes VPP match what etcd says.
 type Reconciler struct {
 	infra.PluginName
-	Config config.File
-	Node   schema.Node
-	Store  *Store
-	VPP    *VPP
-	Health *Health
-	Log    *logrus.Entry
+	Config   config.File
+	Node     schema.Node
+	Store    *Store
+	VPP      *VPP
+	Presence *Presence
+	Health   *Health
+	Log      *logrus.Entry
 	// Failed is called if the run loop ends by itself.
 	Failed func(error)
 
@@ -132,7 +144,7 @@ func (p *Reconciler) Init() error {
 	planner := hostplan.Planner{RunDir: p.Config.RunDir}
 	d, err := daemon.New(daemon.Config{
 		Node: string(p.Node),
-		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)),
+		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence),
 		VPP:  p.VPP.vpp,
 		Contract: daemon.Contract{
 			Desired: schema.HostInterfacesPrefix, Statuses: schema.HostStatusesPrefix,
@@ -148,8 +160,13 @@ func (p *Reconciler) Init() error {
 		Log:     p.Log,
 		OnState: p.changed,
 	})
+	if err != nil {
+		return err
+	}
 	p.daemon = d
-	return err
+	p.Presence.Listen(d.SetFenced)
+	p.Listen(p.Presence.changed)
+	return nil
 }
 
 // Listen has f called with every new state of the run loop. f must not block.
@@ -209,8 +226,8 @@ type HTTP struct {
 	done     chan struct{}
 }
 
-// Init listens: a second agent of this node ends here, before it has told
-// anybody of itself.
+// Init listens: an agent that cannot ends here, before it has told anybody of
+// itself.
 func (p *HTTP) Init() error {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	l, err := daemon.Listen(p.ctx, p.Address)

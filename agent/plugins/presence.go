@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,65 +22,135 @@ import (
 )
 
 const (
-	// bootIDFile is the kernel's random id of this boot (proc(5)).
-	bootIDFile = "/proc/sys/kernel/random/boot_id"
 	// revokeLimit bounds the farewell; with etcd away the lease ends by itself.
 	revokeLimit = 2 * time.Second
 	// retryPause is the time between two attempts to write.
 	retryPause = time.Second
+	// lockPause is the time between two looks at the run-dir's lock.
+	lockPause = 5 * time.Second
 )
 
 // Presence tells the cluster that this node has an agent, and how it stands:
-// schema.AgentInfo under a lease.
+// schema.AgentInfo under a lease. One agent of a node has it; another does
+// nothing meanwhile.
 type Presence struct {
 	infra.PluginName
-	Config     config.File
-	Node       schema.Node
-	Store      *Store
-	Reconciler *Reconciler
-	Health     *Health
-	Log        *logrus.Entry
+	Config config.File
+	Node   schema.Node
+	Store  *Store
+	VPP    *VPP
+	Health *Health
+	Log    *logrus.Entry
+	// Failed is called when this agent must not go on.
+	Failed func(error)
 
-	presence *store.Presence
-	cancel   context.CancelFunc
-	done     chan struct{}
+	*store.Presence
+	cancel context.CancelFunc
+	done   chan struct{}
+	wake   chan struct{}
 
-	mu   sync.Mutex
-	info schema.AgentInfo
-	wake chan struct{}
+	mu        sync.Mutex
+	info      schema.AgentInfo
+	taken     error // who else has the node's name
+	listeners []func(error)
+	// before is the instance that stood there when this one first looked.
+	before string
 }
 
-// Init makes this start's identity.
+// Init makes this start's identity. It makes no round trip.
 func (p *Presence) Init() error {
 	instance := make([]byte, 8)
 	if _, err := rand.Read(instance); err != nil {
 		return fmt.Errorf("instance id: %w", err)
 	}
-	boot, err := os.ReadFile(bootIDFile)
-	if err != nil {
-		p.Log.WithField("err", err).Warn("boot id not known")
-	}
 	p.info = schema.AgentInfo{
 		Node: p.Node, AgentVersion: version.Version, Instance: hex.EncodeToString(instance), PID: os.Getpid(),
-		BootID: strings.TrimSpace(string(boot)), RunDir: p.Config.RunDir, Since: now(),
+		BootID: p.Config.BootID(), RunDir: p.Config.RunDir, Since: now(),
+		Reason: schema.ReasonProgramming, Message: errStarting.Error(),
+	}
+	if p.info.BootID == "" {
+		p.Log.WithField("file", p.Config.BootIDFile).Warn("boot id not known")
+	}
+	value, err := schema.Encode(p.info)
+	if err != nil {
+		return err
 	}
 	p.wake = make(chan struct{}, 1)
 	p.Health.Register(p.PluginName, nil)
-	p.Reconciler.Listen(p.changed)
-	return nil
+	p.Presence, err = p.Store.Presence(store.Claim{
+		Key: p.Store.Keys().Agent(p.Node), TTL: time.Duration(p.Config.Agent.LeaseTTL), Value: value,
+		Yields: p.yields, Changed: p.owner,
+	})
+	return err
+}
+
+// Listen has f called when another agent is found to have the node's name, and
+// with nil when this one has it. f must not block.
+func (p *Presence) Listen(f func(error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners = append(p.listeners, f)
 }
 
 // AfterInit announces the agent; etcd need not be there.
 func (p *Presence) AfterInit() error {
 	ctx, cancel := context.WithCancel(context.Background())
-	presence, err := p.Store.Announce(ctx, p.Store.Keys().Agent(p.Node), time.Duration(p.Config.Agent.LeaseTTL))
-	if err != nil {
-		cancel()
-		return err
-	}
-	p.presence, p.cancel, p.done = presence, cancel, make(chan struct{})
+	p.cancel, p.done = cancel, make(chan struct{})
+	p.Start(ctx)
 	go p.run(ctx)
 	return nil
+}
+
+// yields says whether the presence that was found is this agent's own, or that
+// of an agent that is dead: it stood there when this one first looked, it ran on
+// this boot of this machine, on the run-dir whose lock this one has. Whoever
+// comes later lives, whatever it says of itself.
+func (p *Presence) yields(value []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	other, err := schema.Decode[schema.AgentInfo](value)
+	if err != nil {
+		return false
+	}
+	if other.Instance == p.info.Instance {
+		return true
+	}
+	if p.before == "" {
+		p.before = other.Instance
+	}
+	dead := other.Instance == p.before && p.info.BootID != "" && other.BootID == p.info.BootID && other.RunDir == p.info.RunDir
+	if dead {
+		p.Log.WithFields(logrus.Fields{"instance": other.Instance, "pid": other.PID}).Info("the agent before this one is dead, its presence is taken over")
+	}
+	return dead
+}
+
+// owner takes who has the node's name.
+func (p *Presence) owner(taken error) {
+	p.mu.Lock()
+	p.taken = taken
+	listeners := p.listeners
+	p.mu.Unlock()
+	if taken != nil {
+		p.Log.WithField("err", taken).Error("another agent has this node's name: this one touches nothing until that one is gone")
+	} else {
+		p.Log.Info("this agent has the node's name")
+	}
+	p.report(nil)
+	for _, f := range listeners {
+		f(taken)
+	}
+	p.look()
+}
+
+// report tells the health of the presence. That another agent has it goes first.
+func (p *Presence) report(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken != nil {
+		err = p.taken
+	}
+	p.Health.Report(p.PluginName, err)
 }
 
 // changed takes a new state of the run loop.
@@ -90,6 +159,11 @@ func (p *Presence) changed(s daemon.State) {
 	old := p.info
 	p.info = describe(old, s)
 	p.mu.Unlock()
+	p.look()
+}
+
+// look has run look.
+func (p *Presence) look() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -117,43 +191,73 @@ func describe(old schema.AgentInfo, s daemon.State) schema.AgentInfo {
 	return out
 }
 
+// now is for people: no time that decides anything is compared with it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// run writes the newest info whenever there is one.
+// run writes the newest info whenever there is one, and looks after the lock.
 func (p *Presence) run(ctx context.Context) {
 	defer close(p.done)
 	again := time.NewTimer(0)
 	defer again.Stop()
-	var written schema.AgentInfo
-	var told lastError
+	lock := time.NewTicker(lockPause)
+	defer lock.Stop()
+	var w writer
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-lock.C:
+			if err := p.VPP.lock.Keep(); err != nil {
+				p.Failed(err)
+			}
+			continue
 		case <-p.wake:
 		case <-again.C:
 		}
-		p.mu.Lock()
-		info := p.info
-		p.mu.Unlock()
-		if info == written {
-			continue
+		if !p.write(ctx, &w) {
+			again.Reset(retryPause)
 		}
-		err := p.write(ctx, info)
-		if ctx.Err() != nil {
-			return
-		}
-		p.Health.Report(p.PluginName, err)
-		if told.news(err) {
+	}
+}
+
+// writer is what came of the writes so far.
+type writer struct {
+	written schema.AgentInfo
+	told    lastError
+}
+
+// write writes the newest info where it has changed, and says whether that is
+// done with. While another agent has the key, it is not written, and owner says
+// when to look again.
+func (p *Presence) write(ctx context.Context, w *writer) bool {
+	p.mu.Lock()
+	info := p.info
+	p.mu.Unlock()
+	if info == w.written {
+		return true
+	}
+	value, err := schema.Encode(info)
+	if err == nil {
+		err = p.Set(ctx, value)
+	}
+	if ctx.Err() != nil {
+		return true
+	}
+	p.report(err)
+	var taken *store.TakenError
+	switch {
+	case errors.As(err, &taken):
+		return true
+	case err != nil:
+		if w.told.news(err) {
 			p.Log.WithField("err", err).Warn("presence not written, will be tried again")
 		}
-		if err != nil {
-			again.Reset(retryPause)
-			continue
-		}
-		p.Log.WithFields(logrus.Fields{"ready": info.Ready, "reason": info.Reason}).Info("presence written")
-		written = info
+		return false
 	}
+	w.told.news(nil)
+	w.written = info
+	p.Log.WithFields(logrus.Fields{"ready": info.Ready, "reason": info.Reason}).Info("presence written")
+	return true
 }
 
 // lastError keeps an error that comes again from being told again.
@@ -170,26 +274,18 @@ func (l *lastError) news(err error) bool {
 	return !same
 }
 
-func (p *Presence) write(ctx context.Context, info schema.AgentInfo) error {
-	value, err := schema.Encode(info)
-	if err != nil {
-		return err
-	}
-	return p.presence.Set(ctx, value)
-}
-
 // Close takes the agent's key and lease away.
 func (p *Presence) Close() error {
 	if p.cancel == nil {
 		return nil
 	}
 	p.Health.Report(p.PluginName, errStopping)
-	ctx, cancel := context.WithTimeout(context.Background(), revokeLimit)
-	defer cancel()
-	if err := p.presence.Close(ctx); err != nil {
-		p.Log.WithField("err", err).Warn("presence not taken back, the lease ends by itself")
-	}
 	p.cancel()
 	<-p.done
+	ctx, cancel := context.WithTimeout(context.Background(), revokeLimit)
+	defer cancel()
+	if err := p.Presence.Close(ctx); err != nil {
+		p.Log.WithField("err", err).Warn("presence not taken back, the lease ends by itself")
+	}
 	return nil
 }

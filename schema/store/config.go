@@ -23,7 +23,7 @@ import (
 const (
 	DefaultDialTimeout      = 5 * time.Second
 	DefaultRequestTimeout   = 5 * time.Second
-	DefaultProgressInterval = 10 * time.Second
+	DefaultProgressInterval = 5 * time.Second
 )
 
 // Config says where etcd is and how to speak with it.

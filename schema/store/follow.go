@@ -34,9 +34,28 @@ func (t *Subtree) Follow(ctx context.Context, prefix string, f Follower) error {
 		if lived {
 			try = 0
 		}
-		if err := sleep(ctx, jitter(growing(try, firstRetry, maxRetry))); err != nil {
+		if err := t.pause(ctx, try, err); err != nil {
 			return err
 		}
+	}
+}
+
+// pause waits before the next list. While somebody else has the presence there
+// is nothing to read until that changes.
+func (t *Subtree) pause(ctx context.Context, try int, err error) error {
+	var taken *TakenError
+	if !errors.As(err, &taken) {
+		return sleep(ctx, jitter(growing(try, firstRetry, maxRetry)))
+	}
+	other, turn := t.owner.takenBy()
+	if other == nil {
+		return nil
+	}
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -48,6 +67,7 @@ type following struct {
 	base    int64 // the list's revision
 	rev     int64 // everything up to here has been told
 	every   time.Duration
+	owner   *Presence
 
 	created  bool
 	answered bool // the server knows progress requests
@@ -57,7 +77,7 @@ type following struct {
 // followOnce returns when the watch breaks, and says whether it had begun. A nil
 // error asks for a new list while the view may well be right.
 func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bool, error) {
-	l, err := t.list(ctx, prefix, false)
+	l, err := t.snapshot(ctx, prefix)
 	if err != nil {
 		return false, err
 	}
@@ -66,13 +86,36 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 		return false, t.s.classify(ctx, "watch "+t.root+prefix, 0, err)
 	}
 	f.Snapshot(l.entries(), l.rev)
-	fl := &following{f: f, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev, every: t.s.cfg.ProgressInterval, alive: time.Now()}
+	fl := &following{
+		f: f, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev,
+		every: t.s.cfg.ProgressInterval, owner: t.owner, alive: time.Now(),
+	}
 	err = fl.run(ctx, prefix)
-	var st *stale
-	if err != nil && !errors.As(err, &st) {
+	t.s.known.note(l.cluster, fl.rev)
+	if err != nil && !told(err) {
 		err = t.s.classify(ctx, "watch "+t.root+prefix, time.Since(fl.alive), err)
 	}
 	return fl.created, err
+}
+
+// snapshot is a list that may be acted upon: it goes with what was known of the
+// cluster, and the presence is still this owner's after it was read.
+func (t *Subtree) snapshot(ctx context.Context, prefix string) (listing, error) {
+	l, err := t.list(ctx, prefix, false)
+	if err == nil {
+		err = t.s.believe(ctx, l.cluster, l.rev)
+	}
+	if err == nil && t.owner != nil {
+		err = t.owner.confirm(ctx)
+	}
+	return l, err
+}
+
+// told says whether err is one of ours, which say all by themselves.
+func told(err error) bool {
+	var st *stale
+	var taken *TakenError
+	return errors.As(err, &st) || errors.As(err, &taken)
 }
 
 func (fl *following) run(parent context.Context, prefix string) error {
@@ -85,8 +128,14 @@ func (fl *following) run(parent context.Context, prefix string) error {
 		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
 	tick := time.NewTicker(fl.every)
 	defer tick.Stop()
+	owned, stop := fl.ownership()
+	defer stop()
 	for {
 		select {
+		case <-owned:
+			if err := fl.checkOwner(); err != nil {
+				return err
+			}
 		case resp, ok := <-events:
 			if !ok {
 				return errors.New("the watch was closed")
@@ -108,12 +157,37 @@ func (fl *following) run(parent context.Context, prefix string) error {
 	}
 }
 
+// ownership ticks where there is a presence to look after. It notices an etcd
+// that does not answer at all sooner than the watch does, at no cost: the lease
+// cannot be refreshed.
+func (fl *following) ownership() (<-chan time.Time, func()) {
+	if fl.owner == nil {
+		return nil, func() {}
+	}
+	t := time.NewTicker(fl.owner.c.TTL / refreshes)
+	return t.C, t.Stop
+}
+
+// checkOwner ends a watch whose events may be meant for another owner.
+func (fl *following) checkOwner() error {
+	if fl.owner == nil || fl.owner.Owned() {
+		return nil
+	}
+	if other, _ := fl.owner.takenBy(); other != nil {
+		return other
+	}
+	return &stale{"the presence's lease was not refreshed in time"}
+}
+
 func (fl *following) take(resp clientv3.WatchResponse) error {
 	if err := resp.Err(); err != nil {
 		return err
 	}
 	if id := resp.Header.GetClusterId(); id != 0 && fl.cluster != 0 && id != fl.cluster {
-		return &stale{"the endpoint now belongs to another etcd cluster"}
+		return twoClusters(fl.cluster, id)
+	}
+	if err := fl.checkOwner(); err != nil {
+		return err
 	}
 	if resp.Created {
 		fl.created, fl.alive = true, time.Now()

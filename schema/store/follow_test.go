@@ -86,13 +86,18 @@ func eventually(t *testing.T, what string, get func() string, want string) {
 	}
 }
 
-// follow runs Follow on the node's desired host ends until the test ends.
-func follow(e *env, s *store.Store) *mirror {
+// follow runs Follow on the node's desired host ends until the test ends, as the
+// owner of a presence if one is given.
+func follow(e *env, s *store.Store, owner ...*store.Presence) *mirror {
 	e.Helper()
 	m := &mirror{}
+	tree := s.Subtree(s.Keys().NodePrefix(node))
+	for _, p := range owner {
+		tree = tree.OwnedBy(p)
+	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	done := make(chan error, 1)
-	go func() { done <- s.Subtree(s.Keys().NodePrefix(node)).Follow(ctx, schema.HostInterfacesPrefix, m) }()
+	go func() { done <- tree.Follow(ctx, schema.HostInterfacesPrefix, m) }()
 	e.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -217,8 +222,7 @@ func TestFollowLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithTimeout(e.ctx, 300*time.Millisecond)
 	defer cancel()
 	is(t, s.Subtree(s.Keys().NodePrefix(node)).Follow(ctx, "host/", &mirror{}), context.DeadlineExceeded)
-	p, err := s.Announce(e.ctx, s.Keys().Agent(node), 2*time.Second)
-	is(t, err, nil)
+	p := e.own(s, "zero")
 	is(t, p.Set(e.ctx, []byte("{}")), nil)
 	is(t, p.Close(e.ctx), nil)
 	is(t, s.Close(), nil)

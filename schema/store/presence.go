@@ -6,77 +6,151 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/vpp-cni/vpp-cni/schema"
 )
 
-// minTTL is the shortest presence, in whole seconds as etcd counts leases. The
-// lease is refreshed every third of it.
-const minTTL = 2 * time.Second
+const (
+	// minTTL is the shortest presence, in whole seconds as etcd counts leases.
+	minTTL = 2 * time.Second
+	// refreshes is how often within its TTL a lease is refreshed.
+	refreshes = 3
+	// contestPause is the longest time between two looks at a key that somebody
+	// else has.
+	contestPause = 2 * time.Second
+	// writeTries bounds the looks that one write takes at a key that changes.
+	writeTries = 4
+)
 
-// Presence is a key under a lease: it is there as long as its owner lives.
+// Claim is a claim to a presence key.
+type Claim struct {
+	Key string
+	// TTL is how long the key outlives its owner; it is rounded up to whole
+	// seconds.
+	TTL time.Duration
+	// Value is what is written first.
+	Value []byte
+	// Yields says whether value, found under the key, was written by this very
+	// owner, or by one that is known to be dead. Any other keeps the key.
+	Yields func(value []byte) bool
+	// Changed is called, one call at a time, with nil when the key has become this
+	// owner's, and with a *TakenError when it is another's. It may be nil, must not
+	// block, and must not call the Presence.
+	Changed func(error)
+}
+
+// TakenError is a presence key that another owner has.
+type TakenError struct {
+	Key string
+	// Owner is what the other one says of itself; nil where that cannot be read.
+	Owner *schema.AgentInfo
+}
+
+func (e *TakenError) Error() string {
+	if e.Owner == nil {
+		return fmt.Sprintf("%s is held by another agent, whose value cannot be read", e.Key)
+	}
+	o := e.Owner
+	return fmt.Sprintf("the name of node %s is taken by another agent: instance %s, pid %d, run-dir %s, boot %s, since %s",
+		o.Node, o.Instance, o.PID, o.RunDir, o.BootID, o.Since.Format(time.RFC3339))
+}
+
+// Presence is a key under a lease: it is there as long as its owner lives. It
+// belongs to one owner: a key that another living owner has is left alone.
 type Presence struct {
 	s      *Store
-	key    string
-	ttl    time.Duration
+	c      Claim
 	cancel context.CancelFunc
 	done   chan struct{}
+	owned  atomic.Pointer[owning]
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows; held during calls
 	value []byte
+	dirty bool             // value is not in etcd yet
 	lease clientv3.LeaseID // 0: none
 	// under is the lease that the key was last written with. It can outlive
-	// lease: what the client takes for lost, etcd may still have, since it begins
-	// each lease's time anew when it starts.
-	under clientv3.LeaseID
+	// lease: what is taken for lost, etcd may still have, since it begins each
+	// lease's time anew when it has a new leader.
+	under  clientv3.LeaseID
+	until  time.Time // when the lease ends, at the earliest
+	rev    int64     // the key's revision as last known; 0: absent
+	looked time.Time // when the key was last looked at or written
+	taken  *TakenError
+	owner  string        // whom Changed was last told of
+	turn   chan struct{} // closed at the next change of the owner
 }
 
-// Announce keeps one lease alive until ctx ends or Close, and under it the key
-// that Set writes. A lost lease or key, after an outage longer than ttl or with
-// an etcd that was wiped or restored, is made again. Announce makes no round
-// trip, so that an agent starts while etcd is away. ttl is rounded up to whole
-// seconds.
-func (s *Store) Announce(ctx context.Context, key string, ttl time.Duration) (*Presence, error) {
-	if key == "" || ttl < minTTL {
-		return nil, fmt.Errorf("announce %q: a key and a ttl of at least %s are needed, not %s", key, minTTL, ttl)
+// owning is the key as this owner's own.
+type owning struct {
+	lease clientv3.LeaseID
+	until time.Time
+}
+
+// Presence makes a presence that begins with Start. It makes no round trip.
+func (s *Store) Presence(c Claim) (*Presence, error) {
+	if c.Key == "" || c.TTL < minTTL || c.Yields == nil {
+		return nil, fmt.Errorf("presence %q: a key, a ttl of at least %s (not %s) and Yields are needed", c.Key, minTTL, c.TTL)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	p := &Presence{s: s, key: key, ttl: ttl, cancel: cancel, done: make(chan struct{})}
-	go p.run(ctx)
-	return p, nil
+	c.TTL = (c.TTL + time.Second - 1).Truncate(time.Second)
+	return &Presence{s: s, c: c, value: slices.Clone(c.Value), dirty: true, turn: make(chan struct{})}, nil
 }
 
-// Set writes value now. When that fails, it is written as soon as etcd answers.
+// Start keeps one lease alive until ctx ends or Close, and under it the key. A
+// lost lease or key, after an outage longer than the TTL or with an etcd that
+// was wiped or restored, is made again, unless somebody else has the key by
+// then. It makes no round trip, so that an agent starts while etcd is away.
+func (p *Presence) Start(ctx context.Context) {
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.done = make(chan struct{})
+	go p.run(ctx)
+}
+
+// Set writes value now. When that fails, it is written as soon as etcd answers
+// and the key is this owner's.
 func (p *Presence) Set(ctx context.Context, value []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.value = append([]byte(nil), value...)
-	err := p.write(ctx)
-	if isLeaseGone(err) {
-		err = p.write(ctx)
+	p.value, p.dirty = slices.Clone(value), true
+	if p.taken != nil {
+		return p.taken
 	}
-	return err
+	return p.acquire(ctx)
 }
 
-// write puts the value under the lease, or under a new one where there is none.
-func (p *Presence) write(ctx context.Context) error {
-	if p.lease == 0 {
-		if err := p.grant(ctx); err != nil {
-			return err
-		}
+// Owned says whether the key is known to be this owner's: the lease that it was
+// written under cannot have run out. Times are those of the monotonic clock,
+// and count from before etcd was asked.
+func (p *Presence) Owned() bool {
+	o := p.owned.Load()
+	return o != nil && time.Now().Before(o.until)
+}
+
+// guard holds while the key is under this owner's lease; ok is false where it
+// never was.
+func (p *Presence) guard(key string) (cmp clientv3.Cmp, ok bool) {
+	o := p.owned.Load()
+	if o == nil {
+		return cmp, false
 	}
-	return p.put(ctx)
+	return clientv3.Compare(clientv3.LeaseValue(key), "=", o.lease), true
 }
 
 // Close removes the key at once by revoking the lease.
 func (p *Presence) Close(ctx context.Context) error {
-	p.cancel()
-	<-p.done
+	if p.cancel != nil {
+		p.cancel()
+		<-p.done
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	leases := []clientv3.LeaseID{p.lease, p.under}
 	p.lease, p.under, p.value = 0, 0, nil
+	p.owned.Store(nil)
 	var errs []error
 	for _, lease := range slices.Compact(leases) {
 		if lease != 0 {
@@ -87,7 +161,7 @@ func (p *Presence) Close(ctx context.Context) error {
 }
 
 func (p *Presence) revoke(ctx context.Context, lease clientv3.LeaseID) error {
-	return p.s.call(ctx, "revoke the lease of "+p.key, func(ctx context.Context, c *clientv3.Client) error {
+	return p.s.call(ctx, "revoke the lease of "+p.c.Key, func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.Revoke(ctx, lease)
 		if isLeaseGone(err) {
 			return nil
@@ -96,137 +170,112 @@ func (p *Presence) revoke(ctx context.Context, lease clientv3.LeaseID) error {
 	})
 }
 
-// run holds the lease: each round ends with its loss.
+// run does one step after the other.
 func (p *Presence) run(ctx context.Context) {
 	defer close(p.done)
 	for try := 0; ctx.Err() == nil; try++ {
-		lease, err := p.ensure(ctx)
-		if err == nil {
+		err := p.step(ctx)
+		wait := p.c.TTL / refreshes
+		var taken *TakenError
+		switch {
+		case err == nil:
 			try = 0
-			err = p.hold(ctx, lease)
+		case errors.As(err, &taken):
+			wait = min(contestPause, p.c.TTL/2)
+		default:
+			p.s.cfg.Logger.Sugar().Debugw("presence not certain", "key", p.c.Key, "err", err)
+			wait = jitter(growing(try, firstRetry, wait))
 		}
-		if err != nil && ctx.Err() == nil {
-			p.s.cfg.Logger.Sugar().Debugw("presence lost", "key", p.key, "err", err)
-		}
-		if sleep(ctx, jitter(growing(try, firstRetry, maxRetry))) != nil {
+		if sleep(ctx, wait) != nil {
 			return
 		}
 	}
 }
 
-// ensure has a lease, and writes the key under it where the lease is new.
-func (p *Presence) ensure(ctx context.Context) (clientv3.LeaseID, error) {
+// step takes, refreshes or contests the key.
+func (p *Presence) step(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lease != 0 {
-		return p.lease, nil
+	if p.taken != nil {
+		return p.contest(ctx)
 	}
-	if err := p.grant(ctx); err != nil {
-		return 0, err
-	}
-	if p.value == nil {
-		return p.lease, nil
-	}
-	return p.lease, p.put(ctx)
+	return p.hold(ctx)
 }
 
-func (p *Presence) grant(ctx context.Context) error {
-	return p.s.call(ctx, "grant the lease of "+p.key, func(ctx context.Context, c *clientv3.Client) error {
-		resp, err := c.Grant(ctx, int64((p.ttl+time.Second-1)/time.Second))
-		if err != nil {
-			return err
-		}
-		p.lease = resp.ID
-		return nil
-	})
-}
-
-func (p *Presence) put(ctx context.Context) error {
-	err := p.s.call(ctx, "put "+p.key, func(ctx context.Context, c *clientv3.Client) error {
-		_, err := c.Put(ctx, p.key, string(p.value), clientv3.WithLease(p.lease))
+// hold makes sure of the key.
+func (p *Presence) hold(ctx context.Context) error {
+	if p.lease == 0 || p.under != p.lease || p.dirty {
+		return p.acquire(ctx)
+	}
+	if err := p.refresh(ctx); isLeaseGone(err) {
+		return p.acquire(ctx)
+	} else if err != nil {
 		return err
-	})
-	return p.written(err)
+	}
+	if time.Since(p.looked) < p.c.TTL {
+		return nil
+	}
+	return p.look(ctx)
 }
 
-// written notes what came of a write of the key.
-func (p *Presence) written(err error) error {
+// confirm makes sure of the key where it is not known to be this owner's. It
+// makes a round trip only then.
+func (p *Presence) confirm(ctx context.Context) error {
+	if p.Owned() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
-	case err == nil:
-		p.under = p.lease
-	case isLeaseGone(err):
-		p.lease = 0
-	}
-	return err
-}
-
-// restore puts the key back where somebody deleted it.
-func (p *Presence) restore(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lease == 0 || p.value == nil {
+	case p.taken != nil:
+		return p.taken
+	case p.Owned():
 		return nil
-	}
-	_, err := p.s.txn(ctx, "put "+p.key,
-		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(p.key), "=", 0)},
-		[]clientv3.Op{clientv3.OpPut(p.key, string(p.value), clientv3.WithLease(p.lease))}, nil)
-	if isLeaseGone(err) {
-		p.lease = 0
-	}
-	return err // under stays: the key may not have been missing
-}
-
-// hold refreshes the lease until it is lost, and looks once a ttl whether
-// somebody deleted the key.
-func (p *Presence) hold(parent context.Context, lease clientv3.LeaseID) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	c, err := p.s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	// A lessor of its own: one that etcd has refused once is of no use after.
-	lessor := clientv3.NewLease(c)
-	defer func() { _ = lessor.Close() }()
-	alive, err := lessor.KeepAlive(ctx, lease)
-	if err != nil {
-		return err
-	}
-	check := time.NewTicker(p.ttl)
-	defer check.Stop()
-	for {
-		select {
-		case _, ok := <-alive:
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err() // ended on purpose: Close revokes the lease
-			case !ok:
-				return p.lost(lease, errors.New("the lease is gone"))
-			}
-		case <-check.C:
-			// A failed look is made good by the next; the lease tells its own loss.
-			_ = p.restore(ctx)
-			if p.current() != lease {
-				return errors.New("the lease was replaced")
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	default:
+		return p.hold(ctx)
 	}
 }
 
-func (p *Presence) current() clientv3.LeaseID {
+// takenBy is the other owner, if one is known, and a channel that is closed when
+// that changes.
+func (p *Presence) takenBy() (error, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lease
+	if p.taken == nil {
+		return nil, p.turn
+	}
+	return p.taken, p.turn
 }
 
-// lost forgets lease, so that the next round grants another.
-func (p *Presence) lost(lease clientv3.LeaseID, err error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lease == lease {
-		p.lease = 0
+// tell reports a change of the owner.
+func (p *Presence) tell(owner string, err error) {
+	if p.owner == owner {
+		return
 	}
-	return err
+	p.owner = owner
+	close(p.turn)
+	p.turn = make(chan struct{})
+	if p.c.Changed != nil {
+		p.c.Changed(err)
+	}
+}
+
+// lost notes that the key is another's.
+func (p *Presence) lost(kv *mvccpb.KeyValue) error {
+	p.owned.Store(nil)
+	p.lease, p.under, p.dirty = 0, 0, true
+	p.taken = &TakenError{Key: p.c.Key}
+	if info, err := schema.Decode[schema.AgentInfo](kv.Value); err == nil {
+		p.taken.Owner = &info
+	}
+	p.tell(fmt.Sprintf("lease %x", kv.Lease), p.taken)
+	return p.taken
+}
+
+// won notes that the key is this owner's.
+func (p *Presence) won(rev int64) {
+	p.rev, p.under, p.looked = rev, p.lease, time.Now()
+	p.dirty, p.taken = false, nil
+	p.owned.Store(&owning{lease: p.lease, until: p.until})
+	p.tell("self", nil)
 }

@@ -31,6 +31,7 @@ type Store struct {
 	keys   schema.Keys
 	client clientv3.Config
 	cause  cause
+	known  known
 
 	mu      sync.Mutex
 	c       *clientv3.Client

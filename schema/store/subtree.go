@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -18,13 +19,19 @@ const pageSize = 1000
 // relative to that root, so that an agent behind a gateway that shows only a
 // pod's subtree and one that speaks with etcd itself run the same code.
 type Subtree struct {
-	s    *Store
-	root string
+	s     *Store
+	root  string
+	owner *Presence // nil: nobody else can be there
 }
 
 // Subtree returns the keys under root, which ends in a slash; an empty root is
 // all that the endpoint shows.
 func (s *Store) Subtree(root string) *Subtree { return &Subtree{s: s, root: root} }
+
+// OwnedBy is the subtree for the owner of p alone: while p is another's, or not
+// known to be this owner's, Follow gives no snapshot and no event, and writes are
+// refused, by etcd itself where it must be.
+func (t *Subtree) OwnedBy(p *Presence) *Subtree { return &Subtree{s: t.s, root: t.root, owner: p} }
 
 func (t *Subtree) kv(c *clientv3.Client) clientv3.KV {
 	if t.root == "" {
@@ -87,6 +94,9 @@ func (t *Subtree) list(ctx context.Context, prefix string, keysOnly bool) (listi
 		if l.rev == 0 {
 			l.rev, l.cluster = resp.Header.GetRevision(), resp.Header.GetClusterId()
 		}
+		if id := resp.Header.GetClusterId(); id != l.cluster {
+			return listing{}, fmt.Errorf("list %s%s: %w", t.root, prefix, twoClusters(l.cluster, id))
+		}
 		l.kvs = append(l.kvs, resp.Kvs...)
 		if !resp.More || len(resp.Kvs) == 0 {
 			return l, nil
@@ -111,17 +121,36 @@ func (t *Subtree) DeleteIfAbsent(ctx context.Context, guardKey, key string) (hel
 }
 
 func (t *Subtree) guarded(ctx context.Context, what string, guard clientv3.Cmp, op clientv3.Op) (bool, error) {
+	guards := []clientv3.Cmp{guard}
+	var otherwise []clientv3.Op
+	if t.owner != nil {
+		key := strings.TrimPrefix(t.owner.c.Key, t.root)
+		own, ok := t.owner.guard(key)
+		if !ok {
+			return false, fmt.Errorf("%s: %w", what, errNotOwner)
+		}
+		guards = append(guards, own)
+		// What tells the two guards apart.
+		otherwise = []clientv3.Op{clientv3.OpTxn([]clientv3.Cmp{own}, nil, nil)}
+	}
 	held := false
 	err := t.s.call(ctx, what, func(ctx context.Context, c *clientv3.Client) error {
-		resp, err := t.kv(c).Txn(ctx).If(guard).Then(op).Commit()
+		resp, err := t.kv(c).Txn(ctx).If(guards...).Then(op).Else(otherwise...).Commit()
 		if err != nil {
 			return err
 		}
 		held = resp.Succeeded
+		if !held && t.owner != nil && !resp.Responses[0].GetResponseTxn().GetSucceeded() {
+			return errNotOwner
+		}
 		return nil
 	})
 	return held, err
 }
+
+// errNotOwner is a write by an agent whose presence is not there any more. It
+// may come back, so the write is worth another try.
+var errNotOwner = fmt.Errorf("%w: the agent's presence is not there, or is another agent's", ErrConflict)
 
 // stale is why a view must be read anew.
 type stale struct{ why string }

@@ -189,7 +189,9 @@ func (a *adding) detachOnce(ctx context.Context) error {
 		return err
 	}
 	a.log.WithFields(logrus.Fields{"rev": d.Rev}).Info("attachment withdrawn")
-	a.awaitGone(ctx, a.id)
+	if d.Awaited {
+		a.awaitGone(ctx, a.id)
+	}
 	return nil
 }
 

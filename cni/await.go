@@ -26,7 +26,7 @@ type waiting struct {
 	rev    int64
 	status *schema.InterfaceStatus // the last one that speaks of rev
 	seen   bool                    // there was a status
-	gone   bool                    // it was deleted
+	gone   bool                    // it was deleted, or says that the host end was removed
 }
 
 // take says whether the wait is over.
@@ -38,6 +38,10 @@ func (w *waiting) take(st *schema.InterfaceStatus) bool {
 	w.seen = true
 	if st.SpecRevision < w.rev {
 		return false
+	}
+	if st.State == schema.Removed {
+		w.gone = true
+		return true
 	}
 	w.status = st
 	return st.State != schema.Pending

@@ -64,6 +64,8 @@ func TestConcurrentAddsThatFail(t *testing.T) {
 	a, b := w.start(runtimeOf("ADD"), conf), w.start(runtimeOf("ADD"), conf)
 	a.wait().fails(t, 11)
 	b.wait().fails(t, 11)
+	w.hostGone()
+	w.agent.set(mode{})
 	w.nothingLeft()
 }
 

@@ -31,7 +31,9 @@ func (c *call) del(ctx context.Context) error {
 	if err != nil {
 		return storeError("the attachment cannot be removed from etcd", err)
 	}
-	c.awaitGone(ctx, id)
+	if d.Awaited {
+		c.awaitGone(ctx, id)
+	}
 	if withIPAM {
 		if err := c.ipam.del(ctx); err != nil {
 			return c.ipam.error("DEL", err)

@@ -15,7 +15,8 @@ import (
 
 // standIn does in etcd what the host agent does there, without a VPP: it says
 // that it is there, writes a status for each desired host end, guarded by the
-// revision it speaks of, and deletes the status when the host end is gone.
+// revision it speaks of, and deletes the status when the host end is gone. What
+// it missed while it was silent it makes good when it speaks again.
 type standIn struct {
 	keys   schema.Keys
 	ctx    context.Context
@@ -82,8 +83,29 @@ func (a *standIn) leave(t *testing.T) {
 
 func (a *standIn) set(m mode) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.mode = m
+	a.mu.Unlock()
+	if !m.silent && !m.keep {
+		a.sweep()
+	}
+}
+
+// sweep deletes the statuses of host ends that are gone.
+func (a *standIn) sweep() {
+	prefix := a.keys.HostStatusPrefix(testNode)
+	resp, err := programs.cli.Get(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return
+	}
+	for _, kv := range resp.Kvs {
+		status := string(kv.Key)
+		_, _ = a.forget(a.keys.HostPrefix(testNode)+strings.TrimPrefix(status, prefix), status)
+	}
+}
+
+// forget deletes a status while its host end is gone.
+func (a *standIn) forget(host, status string) (*clientv3.TxnResponse, error) {
+	return programs.cli.Txn(a.ctx).If(clientv3.Compare(clientv3.CreateRevision(host), "=", 0)).Then(clientv3.OpDelete(status)).Commit()
 }
 
 func (a *standIn) current() mode {
@@ -118,7 +140,7 @@ func (a *standIn) event(ev *clientv3.Event) error {
 		if m.silent || m.keep {
 			return nil
 		}
-		_, err := programs.cli.Txn(a.ctx).If(clientv3.Compare(clientv3.CreateRevision(string(ev.Kv.Key)), "=", 0)).Then(clientv3.OpDelete(status)).Commit()
+		_, err := a.forget(string(ev.Kv.Key), status)
 		return err
 	}
 	a.mu.Lock()

@@ -115,6 +115,8 @@ func change(ref schema.Ref, e store.Event) string {
 		return fmt.Sprintf("pod %s/%s pod end %s", ref.Pod, ref.IfName, statusText(e))
 	case schema.KeyAgent:
 		return "agent " + agentText(e)
+	case schema.KeyRelease:
+		return fmt.Sprintf("node %s word that what is held may go %s", ref.Node, verb(e))
 	case schema.KeyNetwork:
 		return fmt.Sprintf("network %s%s %s", ref.Network, about(e, networkAbout), verb(e))
 	case schema.KeyBridgeDomain:

@@ -71,8 +71,9 @@ func (s *Store) guarded(ctx context.Context, what string, guards []guard, ops []
 // nothing has changed.
 //
 // Where seen.Pod belongs to another container, that sandbox of the same pod is
-// gone without a DEL: its host key goes in the same transaction. A pod status
-// goes in any case: it speaks of an older desired value.
+// gone without a DEL: its host key goes in the same transaction, with a witness
+// (see Detach). A pod status goes in any case: it speaks of an older desired
+// value.
 func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, error) {
 	l := Lookup{Node: a.Node, Container: a.Container, IfName: a.IfName, Pod: a.Pod.Pod.ID}
 	what := "attach " + l.String()
@@ -100,10 +101,11 @@ func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, err
 			return 0, fmt.Errorf("%s: the pod's interface is taken by a value that cannot be read: %w", what, p.Err)
 		}
 		if old := p.Value.Container; old != a.Container {
-			if err = old.Validate(); err != nil {
+			remove, err := s.replaced(a.Node, old, a.IfName, p.Rev)
+			if err != nil {
 				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, err)
 			}
-			ops = append(ops, clientv3.OpDelete(k.Host(a.Node, old, a.IfName)))
+			ops = append(ops, remove...)
 		}
 	}
 	resp, err := s.guarded(ctx, what, guards, ops)
@@ -111,6 +113,23 @@ func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, err
 		return 0, err
 	}
 	return resp.Header.GetRevision(), nil
+}
+
+// replaced removes the host end of a pod's old sandbox. Its pod end is at rev,
+// and so is its host end: one transaction wrote both.
+func (s *Store) replaced(n schema.Node, old schema.ContainerID, i schema.IfName, rev int64) ([]clientv3.Op, error) {
+	if err := old.Validate(); err != nil {
+		return nil, err
+	}
+	w, err := removed(rev)
+	if err != nil {
+		return nil, err
+	}
+	status := s.keys.HostStatus(n, old, i)
+	return []clientv3.Op{
+		clientv3.OpDelete(s.keys.Host(n, old, i)),
+		clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(status), "=", 0)}, []clientv3.Op{clientv3.OpPut(status, string(w))}, nil),
+	}, nil
 }
 
 // encode checks a's names and values, and that both ends speak of one

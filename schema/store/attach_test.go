@@ -15,6 +15,9 @@ const attached = `nodes/node-1/agent
 nodes/node-1/host/c1/net1
 nodes/node-1/pods/p1/interfaces/net1`
 
+// witnessed is what Detach leaves of c1.
+const witnessed = "nodes/node-1/host-status/c1/net1"
+
 func TestAttachAndLook(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
@@ -128,6 +131,7 @@ func TestTakeover(t *testing.T) {
 	e.put(e.store.Keys().PodStatus(node, "p1", ifname), "{}")
 	e.put(e.store.Keys().HostStatus(node, "old", ifname), "{}")
 	e.attach("new")
+	same(t, "the old one's status", e.value(e.store.Keys().HostStatus(node, "old", ifname)), "{}")
 	same(t, "after takeover", e.keys(), `nodes/node-1/agent
 nodes/node-1/host-status/old/net1
 nodes/node-1/host/new/net1
@@ -166,15 +170,15 @@ func TestDetach(t *testing.T) {
 			e.attach("c1")
 			e.put(e.store.Keys().PodStatus(node, "p1", ifname), "{}")
 			return lookup("c1", "p1"), 0
-		}, true, ""},
+		}, true, witnessed},
 		{"the pod is found from the host end", func(e *env) (store.Lookup, int64) {
 			e.attach("c1")
 			return lookup("c1", ""), 0
-		}, true, ""},
+		}, true, witnessed},
 		{"a wrong pod in the call", func(e *env) (store.Lookup, int64) {
 			e.attach("c1")
 			return lookup("c1", "c1"), 0
-		}, true, ""},
+		}, true, witnessed},
 		{"another interface stays", func(e *env) (store.Lookup, int64) {
 			e.attach("c1")
 			l := lookup("c1", "p1")
@@ -186,13 +190,13 @@ func TestDetach(t *testing.T) {
 			e.attach("c1")
 			e.remove(e.store.Keys().Host(node, "c1", ifname))
 			return lookup("c1", "p1"), 0
-		}, true, ""},
-		{"ADD withdraws its own", func(e *env) (store.Lookup, int64) { return lookup("c1", "p1"), e.attach("c1") }, true, ""},
+		}, true, witnessed},
+		{"ADD withdraws its own", func(e *env) (store.Lookup, int64) { return lookup("c1", "p1"), e.attach("c1") }, true, witnessed},
 		{"values of a newer version", func(e *env) (store.Lookup, int64) {
 			e.put(e.store.Keys().Host(node, "c1", ifname), `{"pod":{"id":"p1"},"future":1}`)
 			e.put(e.store.Keys().PodInterface(node, "p1", ifname), `{"container":"c1","future":1}`)
 			return lookup("c1", ""), 0
-		}, true, ""},
+		}, true, witnessed},
 	}
 	e := newEnv(t, etcdtest.Options{})
 	for _, tt := range tests {
@@ -219,22 +223,4 @@ func TestDetachOfAnotherRevision(t *testing.T) {
 	_, err := e.store.Detach(e.ctx, lookup("c1", "p1"), rev-1)
 	is(t, err, store.ErrConflict)
 	same(t, "keys", e.keys(), attached)
-}
-
-func TestDetachReportsTheStatusToWaitFor(t *testing.T) {
-	e := newEnv(t, etcdtest.Options{})
-	e.announce(node)
-	e.attach("c1")
-	d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
-	is(t, err, nil)
-	if d.HostStatus != nil {
-		t.Errorf("status %+v, want none", d.HostStatus)
-	}
-	e.attach("c1")
-	e.put(e.store.Keys().HostStatus(node, "c1", ifname), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready}))
-	d, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
-	is(t, err, nil)
-	if d.HostStatus == nil || d.HostStatus.Value.State != schema.Ready {
-		t.Errorf("status %+v, want the one that is there", d.HostStatus)
-	}
 }

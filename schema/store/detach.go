@@ -20,6 +20,15 @@ const detachTries = 8
 // container's, in one transaction. The pod is the one that the host end names,
 // else l.Pod. Missing anything is no error.
 //
+// The host end's status stays until the agent has removed the attachment. Where
+// there is none yet, a Removed one is put in the same transaction, so that an
+// agent that did not see the removal finds a witness of it. In the usual case
+// the transaction has deletes only, which an etcd that is out of space still
+// takes; where such a one refuses the Removed status, the ends go without it.
+//
+// Where there is no end to remove, nothing is written, unless the node's agent
+// holds attachments that etcd knows nothing of (AgentInfo.Held): this may be one.
+//
 // With ifRev other than 0 only the host end of that revision is removed, as a
 // failed ADD withdraws what it wrote; if the host end is another one, nothing is
 // removed and the error is ErrConflict.
@@ -28,8 +37,13 @@ func (s *Store) Detach(ctx context.Context, l Lookup, ifRev int64) (Detached, er
 		return Detached{}, err
 	}
 	what := "detach " + l.String()
+	witness := true
 	for try := range detachTries {
-		d, done, err := s.detachOnce(ctx, what, l, ifRev)
+		d, done, err := s.detachOnce(ctx, what, l, ifRev, witness)
+		if errors.Is(err, ErrNoSpace) && d.Existed && witness {
+			witness = false
+			continue
+		}
 		if err != nil || done {
 			return d, err
 		}
@@ -40,7 +54,8 @@ func (s *Store) Detach(ctx context.Context, l Lookup, ifRev int64) (Detached, er
 	return Detached{}, fmt.Errorf("%s: %w", what, ErrConflict)
 }
 
-// ends are the two desired values of an attachment, as read for Detach.
+// ends are the two desired values of an attachment, as read for Detach, its
+// status, and how many attachments the agent holds.
 type ends struct {
 	rev     int64
 	podID   schema.PodID
@@ -48,9 +63,10 @@ type ends struct {
 	pod     *Versioned[schema.PodInterface]
 	podMine bool
 	status  *Versioned[schema.InterfaceStatus]
+	held    int
 }
 
-func (s *Store) detachOnce(ctx context.Context, what string, l Lookup, ifRev int64) (Detached, bool, error) {
+func (s *Store) detachOnce(ctx context.Context, what string, l Lookup, ifRev int64, witness bool) (Detached, bool, error) {
 	e, err := s.ends(ctx, what, l)
 	if err != nil {
 		return Detached{}, false, err
@@ -58,35 +74,54 @@ func (s *Store) detachOnce(ctx context.Context, what string, l Lookup, ifRev int
 	if ifRev != 0 && revOf(e.host) != ifRev && e.host != nil {
 		return Detached{}, false, fmt.Errorf("%s: the host end is of another ADD: %w", what, ErrConflict)
 	}
-	if e.host == nil && !e.podMine {
-		return Detached{Rev: e.rev, HostStatus: e.status}, true, nil
+	d := e.detached()
+	if !d.Existed && (e.status != nil || e.held == 0) {
+		return d, true, nil
 	}
-	hostKey := s.keys.Host(l.Node, l.Container, l.IfName)
-	guards := []guard{atRev(hostKey, revOf(e.host), "the host end changed")}
-	ops := []clientv3.Op{clientv3.OpDelete(hostKey)}
-	if e.podID != "" {
-		podKey := s.keys.PodInterface(l.Node, e.podID, l.IfName)
-		guards = append(guards, atRev(podKey, revOf(e.pod), "the pod end changed"))
-		if e.podMine {
-			ops = append(ops, clientv3.OpDelete(podKey), clientv3.OpDelete(s.keys.PodStatus(l.Node, e.podID, l.IfName)))
+	guards, ops := s.removal(l, e)
+	statusKey := s.keys.HostStatus(l.Node, l.Container, l.IfName)
+	switch {
+	case e.status != nil:
+		guards = append(guards, present(statusKey, "the host end's status went"))
+	case witness:
+		w, err := removed(e.removedRev())
+		if err != nil {
+			return Detached{}, false, fmt.Errorf("%s: %w", what, err)
 		}
+		guards = append(guards, atRev(statusKey, 0, "the host end's status appeared"))
+		ops = append(ops, clientv3.OpPut(statusKey, string(w)))
+		d.Awaited = true
 	}
-	// The status as of this very revision: the agent writes no other one after.
-	ops = append(ops, clientv3.OpGet(s.keys.HostStatus(l.Node, l.Container, l.IfName)))
 	resp, err := s.guarded(ctx, what, guards, ops)
 	if errors.Is(err, ErrConflict) {
 		return Detached{}, false, nil
 	}
 	if err != nil {
-		return Detached{}, false, err
+		return d, false, err
 	}
-	d := e.detached(resp.Header.GetRevision())
-	d.HostStatus = got[schema.InterfaceStatus](resp, len(ops)-1)
+	d.Rev = resp.Header.GetRevision()
 	return d, true, nil
 }
 
-func (e ends) detached(rev int64) Detached {
-	d := Detached{Rev: rev, Existed: true}
+// removal deletes what there is of both ends while they are as read.
+func (s *Store) removal(l Lookup, e ends) ([]guard, []clientv3.Op) {
+	hostKey := s.keys.Host(l.Node, l.Container, l.IfName)
+	guards := []guard{atRev(hostKey, revOf(e.host), "the host end changed")}
+	ops := []clientv3.Op{clientv3.OpDelete(hostKey)}
+	if e.podID == "" {
+		return guards, ops
+	}
+	podKey := s.keys.PodInterface(l.Node, e.podID, l.IfName)
+	guards = append(guards, atRev(podKey, revOf(e.pod), "the pod end changed"))
+	if e.podMine {
+		ops = append(ops, clientv3.OpDelete(podKey), clientv3.OpDelete(s.keys.PodStatus(l.Node, e.podID, l.IfName)))
+	}
+	return guards, ops
+}
+
+// detached is what removing e will have removed.
+func (e ends) detached() Detached {
+	d := Detached{Rev: e.rev, Existed: e.host != nil || e.podMine, Awaited: e.status != nil}
 	if e.host != nil && e.host.Err == nil {
 		d.Host = &e.host.Value
 	}
@@ -96,6 +131,22 @@ func (e ends) detached(rev int64) Detached {
 	return d
 }
 
+// removedRev is the revision that the witness of e's removal speaks of.
+func (e ends) removedRev() int64 {
+	if e.host != nil {
+		return e.host.Rev
+	}
+	return e.rev
+}
+
+// removed is the witness of a removal, for the place of a status that is not
+// there.
+func removed(rev int64) ([]byte, error) {
+	return schema.Encode(schema.InterfaceStatus{
+		SpecRevision: rev, State: schema.Removed, Reason: schema.ReasonDetached, Since: time.Now().UTC().Truncate(time.Millisecond),
+	})
+}
+
 // ends reads both ends: in one round trip where l.Pod is the pod that the host
 // end names.
 func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
@@ -103,6 +154,7 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 		clientv3.OpGet(s.keys.Host(l.Node, l.Container, l.IfName)),
 		clientv3.OpGet(s.keys.HostStatus(l.Node, l.Container, l.IfName)),
 	}
+	ops = append(ops, clientv3.OpGet(s.keys.Agent(l.Node)))
 	if l.Pod != "" {
 		ops = append(ops, clientv3.OpGet(s.keys.PodInterface(l.Node, l.Pod, l.IfName)))
 	}
@@ -112,7 +164,10 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 	}
 	e := ends{
 		rev: resp.Header.GetRevision(), podID: l.Pod,
-		host: got[schema.HostInterface](resp, 0), status: got[schema.InterfaceStatus](resp, 1), pod: got[schema.PodInterface](resp, 2),
+		host: got[schema.HostInterface](resp, 0), status: got[schema.InterfaceStatus](resp, 1), pod: got[schema.PodInterface](resp, 3),
+	}
+	if agent := got[schema.AgentInfo](resp, 2); agent != nil {
+		e.held = agent.Value.Held
 	}
 	if named := e.namedPod(); named != "" && named != l.Pod {
 		e.podID = named

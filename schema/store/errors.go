@@ -18,6 +18,10 @@ var (
 	// ErrUnavailable is an etcd that cannot be reached, has no leader, refuses
 	// writes for want of space, or does not answer in time.
 	ErrUnavailable = errors.New("etcd is not available")
+	// ErrNoSpace is an etcd that has used up its space and refuses all writes but
+	// deletes until somebody makes room. It is ErrUnavailable too, but certain: the
+	// write was taken before the answer or never will be.
+	ErrNoSpace = errors.New("etcd is out of space: compact and defragment it, or raise its quota, then disarm its alarm")
 	// ErrConflict is a guard of a transaction that did not hold.
 	ErrConflict = errors.New("changed by somebody else meanwhile")
 )
@@ -33,6 +37,9 @@ func (s *Store) classify(ctx context.Context, what string, took time.Duration, e
 	}
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) {
 		return fmt.Errorf("%s: %w", what, err)
+	}
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		return fmt.Errorf("%s: %w at %s: %w", what, ErrUnavailable, s.where(), ErrNoSpace)
 	}
 	if timedOut(err) {
 		why := "no answer within " + roughly(took).String()

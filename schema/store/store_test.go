@@ -83,6 +83,19 @@ func (e *env) put(key, value string) int64 {
 	return resp.Header.GetRevision()
 }
 
+// value is what stands under key; empty where it is absent.
+func (e *env) value(key string) string {
+	e.Helper()
+	resp, err := e.raw.Get(e.ctx, key)
+	if err != nil {
+		e.Fatal(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return ""
+	}
+	return string(resp.Kvs[0].Value)
+}
+
 func (e *env) remove(key string) {
 	e.Helper()
 	if _, err := e.raw.Delete(e.ctx, key); err != nil {

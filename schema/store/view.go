@@ -48,7 +48,7 @@ type Attachment struct {
 
 // Detached says what Detach removed.
 type Detached struct {
-	// Rev is the revision of the transaction.
+	// Rev is the revision of the transaction, or of the look that found nothing.
 	Rev int64
 	// Existed says whether there was a host or pod end of this container.
 	Existed bool
@@ -56,9 +56,9 @@ type Detached struct {
 	// container's, or not decodable.
 	Host *schema.HostInterface
 	Pod  *schema.PodInterface
-	// HostStatus is the status of the host end at Rev. Its key goes when the
-	// agent has removed the interface; nil: there is nothing to wait for.
-	HostStatus *Versioned[schema.InterfaceStatus]
+	// Awaited says that the host end has a status, if only the witness of its
+	// removal. Its key goes when the agent has removed the interface.
+	Awaited bool
 }
 
 // Filter narrows a list of attachments; an empty field takes all.
@@ -68,8 +68,8 @@ type Filter struct {
 }
 
 // AttachmentView is one attachment as it stands in etcd. A nil pointer is an
-// absent key: a status without its desired end is one that an agent has not
-// yet removed.
+// absent key: a status without its desired end, which may be Removed, is one that
+// an agent has not yet removed from VPP.
 type AttachmentView struct {
 	Node      schema.Node
 	Container schema.ContainerID

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -39,6 +40,9 @@ type Options struct {
 	ClientAuth        bool
 	// Fsync makes every write durable, as in real use; tests go without.
 	Fsync bool
+	// Quota is the space in bytes after which writes are refused; 0: etcd's
+	// default, 2 GiB.
+	Quota int64
 }
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
@@ -149,6 +153,7 @@ func (c *Cluster) launch(m *member) error {
 	cfg.InitialClusterToken = c.dir
 	cfg.TickMs, cfg.ElectionMs = 50, 500
 	cfg.UnsafeNoFsync = !c.opts.Fsync
+	cfg.QuotaBackendBytes = c.opts.Quota
 	cfg.BcryptCost = 4 // bcrypt's lowest
 	cfg.EnableGRPCGateway = false
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
@@ -258,4 +263,22 @@ func (c *Cluster) Compact(ctx context.Context) (err error) {
 	}
 	_, err = cl.Compact(ctx, resp.Header.GetRevision(), clientv3.WithCompactPhysical())
 	return err
+}
+
+// Fill writes under key until etcd has no space left, and its alarm says so.
+func (c *Cluster) Fill(ctx context.Context, key string) (err error) {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cl.Close()) }()
+	value := strings.Repeat("x", 256<<10)
+	for {
+		if _, err = cl.Put(ctx, key, value); errors.Is(err, rpctypes.ErrNoSpace) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

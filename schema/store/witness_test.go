@@ -1,0 +1,205 @@
+package store_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
+)
+
+// witness is what stands for container's removal; nil: nothing, or a status of
+// the agent's.
+func (e *env) witness(container schema.ContainerID) *schema.InterfaceStatus {
+	e.Helper()
+	v := e.look(container).HostStatus
+	if v == nil || v.Err != nil || v.Value.State != schema.Removed {
+		return nil
+	}
+	is(e.T, v.Value.Validate(), nil)
+	return &v.Value
+}
+
+// hold makes the node's agent say that it holds n attachments.
+func (e *env) hold(n int) {
+	e.Helper()
+	e.put(e.store.Keys().Agent(node), encode(e.T, schema.AgentInfo{Node: node, Instance: "i1", PID: 7, Ready: true, Held: n}))
+}
+
+// TestDetachLeavesAWitness: whoever looks later sees that the attachment was
+// removed, and did not just vanish.
+func TestDetachLeavesAWitness(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	rev := e.attach("c1")
+	d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	w := e.witness("c1")
+	if !d.Awaited || w == nil || w.SpecRevision != rev || w.Reason != schema.ReasonDetached {
+		t.Errorf("without a status: awaited %v, witness %+v, want one of revision %d", d.Awaited, w, rev)
+	}
+	// A DEL that comes again finds it, and leaves it alone.
+	before := e.look("c1").HostStatus.Rev
+	d, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	if d.Existed || !d.Awaited || e.look("c1").HostStatus.Rev != before {
+		t.Errorf("again: %+v, want it to find the witness as it was", d)
+	}
+}
+
+// TestDetachKeepsTheAgentsStatus: where the agent has said something, that is
+// the witness.
+func TestDetachKeepsTheAgentsStatus(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	e.attach("c1")
+	said := encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied})
+	e.put(e.store.Keys().HostStatus(node, "c1", ifname), said)
+	d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	if got := e.value(e.store.Keys().HostStatus(node, "c1", ifname)); !d.Awaited || got != said {
+		t.Errorf("awaited %v, status %s, want it as it was: %s", d.Awaited, got, said)
+	}
+}
+
+// TestDetachOfWhatEtcdDoesNotKnow: a DEL says so to an agent that holds
+// something, and to nobody else.
+func TestDetachOfWhatEtcdDoesNotKnow(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	for _, held := range []int{0, 2} {
+		e.hold(held)
+		d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+		is(t, err, nil)
+		if w := e.witness("c1"); (w != nil) != (held > 0) || d.Awaited != (held > 0) || d.Existed {
+			t.Errorf("agent holds %d: %+v, witness %+v", held, d, w)
+		}
+	}
+}
+
+// TestTakeoverLeavesAWitness: the old sandbox's agent may have missed the event.
+func TestTakeoverLeavesAWitness(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	rev := e.attach("old")
+	e.attach("new")
+	if w := e.witness("old"); w == nil || w.SpecRevision != rev {
+		t.Errorf("witness %+v, want one of revision %d", w, rev)
+	}
+	if w := e.witness("new"); w != nil {
+		t.Errorf("the new one has %+v", w)
+	}
+}
+
+// TestDetachMeetsTheAgent: at no time is an attachment gone with its status
+// missing, however the agent's word and the removal meet.
+func TestDetachMeetsTheAgent(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	status := e.store.Keys().HostStatus(node, "c1", ifname)
+	for range 40 {
+		rev := e.attach("c1")
+		said := []byte(encode(t, schema.InterfaceStatus{SpecRevision: rev, State: schema.Ready, Reason: schema.ReasonApplied}))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := e.store.Subtree("").PutGuarded(e.ctx, e.store.Keys().Host(node, "c1", ifname), rev, status, said)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		_, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+		wg.Wait()
+		is(t, err, nil)
+		v := e.look("c1")
+		if v.Host != nil || v.HostStatus == nil || v.HostStatus.Value.SpecRevision != rev {
+			t.Fatalf("host %+v, status %+v, want a status of revision %d alone", v.Host, v.HostStatus, rev)
+		}
+		e.remove(status)
+	}
+}
+
+// TestOutOfSpace: an etcd that refuses writes lets attachments go, and says what
+// it lacks.
+func TestOutOfSpace(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{Quota: 4 << 20})
+	e.announce(node)
+	e.attach("c1")
+	e.put(e.store.Keys().HostStatus(node, "c1", ifname), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied}))
+	second := attachment("c2")
+	second.Host.Pod.ID, second.Pod.Pod.ID = "p2", "p2"
+	_, err := e.store.Attach(e.ctx, second, store.View{})
+	is(t, err, nil)
+	is(t, e.cluster.Fill(e.ctx, "/filler"), nil)
+
+	third := attachment("c3")
+	third.Host.Pod.ID, third.Pod.Pod.ID = "p3", "p3"
+	_, err = e.store.Attach(e.ctx, third, store.View{})
+	is(t, err, store.ErrNoSpace)
+	is(t, err, store.ErrUnavailable)
+
+	d, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	if !d.Existed || !d.Awaited {
+		t.Errorf("with a status: %+v, want the ends gone and the status awaited", d)
+	}
+	d, err = e.store.Detach(e.ctx, lookup("c2", "p2"), 0)
+	is(t, err, nil)
+	if !d.Existed || d.Awaited {
+		t.Errorf("without a status: %+v, want the ends gone and nothing awaited", d)
+	}
+	same(t, "left", e.keys(), "/filler\nnodes/node-1/agent\nnodes/node-1/host-status/c1/net1")
+}
+
+func TestDeleteNode(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.hold(0)
+	e.attach("c1")
+	k := e.store.Keys()
+	e.put(k.HostStatus(node, "c1", ifname), "{}")
+	e.put(k.HostStatus(node, "c0", ifname), "{}")
+	e.put(k.Release(node), "{}")
+	e.put(k.Host("node-10", "c1", ifname), "{}")
+	e.put(k.Network("blue"), "{}")
+	before := e.keys()
+	_, err := e.store.DeleteNode(e.ctx, node)
+	is(t, err, store.ErrConflict)
+	if want := "instance i1, process 7"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want it to name the agent: %s", err, want)
+	}
+	same(t, "keys after a refusal", e.keys(), before)
+
+	e.remove(k.Agent(node))
+	d, err := e.store.DeleteNode(e.ctx, node)
+	is(t, err, nil)
+	if d.Keys != 5 || d.Attachments != 1 || d.Rev == 0 {
+		t.Errorf("deleted %+v, want 5 keys with 1 attachment", d)
+	}
+	same(t, "left", e.keys(), "networks/blue\nnodes/node-10/host/c1/net1")
+	if d, err = e.store.DeleteNode(e.ctx, node); err != nil || d.Keys != 0 {
+		t.Errorf("again: %+v, %v, want nothing", d, err)
+	}
+	if _, err = e.store.DeleteNode(e.ctx, ""); err == nil {
+		t.Error("no name was taken")
+	}
+}
+
+func TestPutRelease(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	_, err := e.store.PutRelease(e.ctx, node)
+	is(t, err, store.ErrNoAgent)
+	e.hold(0)
+	info, err := e.store.PutRelease(e.ctx, node)
+	if err != nil || info.Held != 0 || e.keys() != "nodes/node-1/agent" {
+		t.Errorf("with nothing held: %+v, %v, keys %s, want no word", info, err, e.keys())
+	}
+	e.hold(3)
+	info, err = e.store.PutRelease(e.ctx, node)
+	is(t, err, nil)
+	r, err := schema.Decode[schema.Release]([]byte(e.value(e.store.Keys().Release(node))))
+	is(t, errors.Join(err, r.Validate()), nil)
+	if info.Held != 3 || r.Instance != "i1" {
+		t.Errorf("agent %+v, word %+v, want it for instance i1", info, r)
+	}
+}

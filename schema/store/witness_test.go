@@ -94,17 +94,20 @@ func TestTakeoverLeavesAWitness(t *testing.T) {
 }
 
 // TestDetachMeetsTheAgent: at no time is an attachment gone with its status
-// missing, however the agent's word and the removal meet.
+// missing, however the agent's word and the removal meet; and what the agent
+// could say stands.
 func TestDetachMeetsTheAgent(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	status := e.store.Keys().HostStatus(node, "c1", ifname)
-	for range 40 {
+	for range 60 {
 		rev := e.attach("c1")
 		said := []byte(encode(t, schema.InterfaceStatus{SpecRevision: rev, State: schema.Ready, Reason: schema.ReasonApplied}))
 		var wg sync.WaitGroup
+		spoke := false
 		wg.Go(func() {
-			_, err := e.store.Subtree("").PutGuarded(e.ctx, e.store.Keys().Host(node, "c1", ifname), rev, status, said)
+			var err error
+			spoke, err = e.store.Subtree("").PutGuarded(e.ctx, e.store.Keys().Host(node, "c1", ifname), rev, status, said)
 			if err != nil {
 				t.Error(err)
 			}
@@ -115,6 +118,9 @@ func TestDetachMeetsTheAgent(t *testing.T) {
 		v := e.look("c1")
 		if v.Host != nil || v.HostStatus == nil || v.HostStatus.Value.SpecRevision != rev {
 			t.Fatalf("host %+v, status %+v, want a status of revision %d alone", v.Host, v.HostStatus, rev)
+		}
+		if spoke != (v.HostStatus.Value.State == schema.Ready) {
+			t.Fatalf("the agent's word was taken: %v, and %s stands", spoke, v.HostStatus.Value.State)
 		}
 		e.remove(status)
 	}

@@ -167,24 +167,36 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
+	etcd := etcdtest.Start(t, etcdtest.Options{})
+	return newMachine(t, etcd, strings.Join(etcd.Endpoints(), ","))
+}
+
+// newMachine makes a machine of its own, with a boot id of its own, whose agent
+// is to be node n1's. The agent finds etcd at endpoints.
+func newMachine(t *testing.T, etcd *etcdtest.Cluster, endpoints string) *node {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // a socket's path must fit
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	etcd := etcdtest.Start(t, etcdtest.Options{})
 	client, err := etcd.Client()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, []byte("agent: {leaseTTL: 2s}\n"), 0o600); err != nil {
-		t.Fatal(err)
+	file, boot := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "boot_id")
+	for path, text := range map[string]string{
+		file: "agent: {leaseTTL: 2s}\nbootIDFile: " + boot + "\n",
+		boot: "boot-" + filepath.Base(dir) + "\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n := &node{dir: dir, http: filepath.Join(dir, "agent.sock"), client: client}
 	n.args = []string{
-		"--config", file, "--node", "n1", "--endpoints", strings.Join(etcd.Endpoints(), ","), "--http", "unix://" + n.http,
+		"--config", file, "--node", "n1", "--endpoints", endpoints, "--http", "unix://" + n.http,
 		"--run-dir", filepath.Join(dir, "run"), "--vpp-socket", filepath.Join(dir, "api.sock"),
 	}
 	return n
@@ -276,23 +288,8 @@ func TestLife(t *testing.T) {
 		return err
 	})
 
-	host, err := schema.Encode(schema.HostInterface{
-		Network: "a", Pod: schema.PodRef{ID: "p1"}, IfType: schema.Memif, NetType: schema.NetNone,
-		Memif: &schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.client.Put(t.Context(), n.keys.Host("n1", "c1", "net1"), string(host)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "attachment", func() error {
-		s, err := value[schema.InterfaceStatus](t.Context(), n, n.keys.HostStatus("n1", "c1", "net1"))
-		if err == nil && (s == nil || s.State != schema.Ready) {
-			err = fmt.Errorf("%+v", s)
-		}
-		return err
-	})
+	n.put(t, "c1", "p1")
+	n.await(t, "c1", schema.Ready)
 
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -310,6 +307,32 @@ func TestLife(t *testing.T) {
 	if len(kept) == 0 {
 		t.Error("VPP lost the interface when the agent ended")
 	}
+}
+
+// put writes a desired host end.
+func (n *node) put(t *testing.T, container schema.ContainerID, pod schema.PodID) {
+	t.Helper()
+	host, err := schema.Encode(schema.HostInterface{
+		Network: "a", Pod: schema.PodRef{ID: pod}, IfType: schema.Memif, NetType: schema.NetNone,
+		Memif: &schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.client.Put(t.Context(), n.keys.Host("n1", container, "net1"), string(host)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *node) await(t *testing.T, container schema.ContainerID, want schema.State) {
+	t.Helper()
+	eventually(t, "attachment "+string(container), func() error {
+		s, err := value[schema.InterfaceStatus](t.Context(), n, n.keys.HostStatus("n1", container, "net1"))
+		if err == nil && (s == nil || s.State != want) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
 }
 
 // holds lists what of ours is in the VPP.

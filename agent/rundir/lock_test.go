@@ -22,20 +22,21 @@ func TestLock(t *testing.T) {
 	}
 	taken := func(when string) {
 		t.Helper()
-		if _, err := NewLock(dir); err == nil || !strings.Contains(err.Error(), "is an agent running already?") {
+		if _, err = NewLock(dir); err == nil || !strings.Contains(err.Error(), "is an agent running already?") {
 			t.Errorf("%s: %v, want that another agent has it", when, err)
 		}
 	}
 	taken("locked")
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
 		t.Errorf("in the directory: %v, %v: want no file of the lock", entries, err)
 	}
 
 	// The directory goes and comes back: the lock goes along.
-	if err := os.Remove(dir); err != nil {
+	if err = os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Keep(); err != nil {
+	if err = first.Keep(); err != nil {
 		t.Errorf("keep while it is missing: %v", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -34,7 +34,7 @@ func (t *Subtree) Follow(ctx context.Context, prefix string, f Follower) error {
 		if lived {
 			try = 0
 		}
-		if err := t.pause(ctx, try, err); err != nil {
+		if err = t.pause(ctx, try, err); err != nil {
 			return err
 		}
 	}

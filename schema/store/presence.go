@@ -238,12 +238,9 @@ func (p *Presence) confirm(ctx context.Context) error {
 
 // takenBy is the other owner, if one is known, and a channel that is closed when
 // that changes.
-func (p *Presence) takenBy() (error, <-chan struct{}) {
+func (p *Presence) takenBy() (*TakenError, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken == nil {
-		return nil, p.turn
-	}
 	return p.taken, p.turn
 }
 

@@ -131,8 +131,8 @@ func TestPresenceOfTwo(t *testing.T) {
 // may have lost the key, and leaves it to the one that took it meanwhile.
 func TestPresenceCutOff(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{TCP: true})
-	r := newRelay(t, strings.TrimPrefix(e.cluster.Endpoints()[0], "http://"))
-	s := openStore(t, store.Config{Endpoints: []string{r.addr}, RequestTimeout: time.Second})
+	r := etcdtest.NewRelay(t, e.cluster.Endpoints()[0])
+	s := openStore(t, store.Config{Endpoints: []string{r.Endpoint()}, RequestTimeout: time.Second})
 	a, b := instance(t, "a"), instance(t, "b")
 	first := e.own(s, a)
 	eventually(t, "presence", e.read, a)
@@ -140,7 +140,7 @@ func TestPresenceCutOff(t *testing.T) {
 	eventually(t, "the first's view", m.view, "")
 	eventually(t, "the first's calls", m.told, "snapshot ")
 
-	r.gate.Lock()
+	r.Silence()
 	cut := time.Now()
 	second := e.own(e.store, b)
 	for first.Owned() {
@@ -154,7 +154,7 @@ func TestPresenceCutOff(t *testing.T) {
 	}
 	eventually(t, "presence", e.read, b)
 	rev := e.put(hostKey(e, 1), "desired")
-	r.gate.Unlock()
+	r.Resume()
 
 	eventually(t, "what the first was told", first.history, "mine, of b")
 	sub := s.Subtree(s.Keys().NodePrefix(node)).OwnedBy(first.Presence)

@@ -55,10 +55,11 @@ test-vpp: build tools ## the contract suite and end to end on a real VPP: make t
 	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/vpptest/... ./test/e2e/... | tee $(BIN)/test-vpp.log | grep -E '^(=== NAME|--- |ok|FAIL|PASS|panic)' ; \
 	  ! grep -qE '^(FAIL|panic)' $(BIN)/test-vpp.log
 
-bench: build tools ## time VERSION, ADD and DEL as whole processes beside a bare client
+bench: build tools ## hold times, CPU and memory to their bounds: make bench [VPP=/usr/bin/vpp] [QUICK=1]
 	$(BUILD) -o $(BIN)/empty ./test/bench/empty
+	$(BUILD) -o $(BIN)/weigh ./test/bench/weigh
 	$(BUILD) -o $(BIN)/bench ./test/bench
-	VPP=$(VPP) $(BIN)/bench --bin $(BIN)
+	VPP=$(VPP) $(BIN)/bench --bin $(BIN) $(if $(QUICK),--quick)
 
 lint: ## golangci-lint, the version that is pinned here
 	$(LINT) run ./...

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,6 +24,8 @@ type floor struct {
 	etcd *clientv3.Client
 	vpp  *core.Connection
 	dir  string
+
+	mu   sync.Mutex
 	made map[int]made
 }
 
@@ -71,7 +74,9 @@ func (f *floor) add(ctx context.Context, i int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	f.mu.Lock()
 	f.made[i] = m
+	f.mu.Unlock()
 	_, err = f.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key+"host"), ">", 0)).
 		Then(clientv3.OpPut(key+"status", value)).Commit()
 	return time.Since(begin), err
@@ -108,8 +113,10 @@ func (f *floor) del(ctx context.Context, i int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	f.mu.Lock()
 	was := f.made[i]
 	delete(f.made, i)
+	f.mu.Unlock()
 	m := memif.NewServiceClient(f.vpp)
 	if _, err = m.MemifDelete(ctx, &memif.MemifDelete{SwIfIndex: was.index}); err != nil {
 		return 0, err

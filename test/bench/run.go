@@ -4,173 +4,248 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"sync"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 	"github.com/vpp-cni/vpp-cni/test/lab"
 )
 
-// samples are the durations of one kind of call.
-type samples []time.Duration
-
-func (s samples) at(q float64) time.Duration {
-	if len(s) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func row(name string, s, floor samples) {
-	fmt.Printf("%-22s %5d  %7.2f %7.2f %7.2f", name, len(s), ms(s.at(0.5)), ms(s.at(0.99)), ms(s.at(1)))
-	if floor != nil {
-		fmt.Printf("   %7.2f %7.2f %6.2f", ms(floor.at(0.5)), ms(floor.at(0.99)), float64(s.at(0.5))/float64(max(floor.at(0.5), 1)))
-	}
-	fmt.Println()
+// suite is one run: what it works with, and what it has found.
+type suite struct {
+	options
+	lab   *lab.Lab
+	etcd  *etcdtest.Cluster
+	node  *lab.Node
+	floor *floor
+	table table
+	now   machine
+	disk  string // etcd's directory
 }
 
 func run(ctx context.Context, o options) (err error) {
-	bin, err := filepath.Abs(o.bin)
-	if err != nil {
+	s := &suite{options: o}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	if err := s.start(ctx); err != nil {
 		return err
 	}
-	l, err := lab.New(lab.Config{BinDir: bin, VPP: o.vpp})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	etcd, err := etcdtest.New(filepath.Join(l.Dir, "etcd"), etcdtest.Options{Fsync: true})
-	if err != nil {
-		return err
-	}
-	defer etcd.Close()
-	l.SetEndpoints(etcd.Endpoints())
-	n, err := l.StartNode(ctx, "bench")
-	if err != nil {
-		return err
-	}
-	what := "simulator"
-	if l.Real() {
-		what = o.vpp
-	}
-	fmt.Printf("VPP: %s; %d processors; %d calls of each kind, one by one; times in ms\n\n", what, runtime.NumCPU(), o.rounds)
-	fmt.Printf("%-22s %5s  %7s %7s %7s   %7s %7s %6s\n", "call", "n", "p50", "p99", "max", "floor50", "floor99", "ratio")
-
-	f, err := newFloor(ctx, etcd.Endpoints(), n.VPP.APISocket, l.Dir)
-	if err != nil {
-		return err
-	}
-	defer f.close(ctx)
-	return errors.Join(
-		version(ctx, o, bin),
-		sequential(ctx, o, plugin{bin, confNoIPAM(n)}, f, "no IPAM"),
-		sequential(ctx, o, plugin{bin, confHostLocal(n)}, f, "host-local"),
-		parallel(ctx, o, plugin{bin, confNoIPAM(n)}),
-		agent(ctx, n),
-	)
-}
-
-// agent says what the host agent did beside: failures and retries make calls
-// slow without making them fail.
-func agent(ctx context.Context, n *lab.Node) error {
-	var values [4]float64
-	for i, name := range []string{"vppcni_writes_total", "vppcni_write_failures_total", "vppcni_write_retries_total", "process_cpu_seconds_total"} {
-		v, err := n.Metric(ctx, name)
-		if err != nil {
+	for _, part := range []func(context.Context) error{
+		s.version, s.oneByOne, s.manyAtOnce, s.agentRestart, s.vppRestart, s.hold, s.weight,
+	} {
+		if err := part(ctx); err != nil {
 			return err
 		}
-		values[i] = v
 	}
-	fmt.Printf("\nagent: %.0f objects written, %.0f failed, %.0f tried again, %.2f s of CPU\n", values[0], values[1], values[2], values[3])
+	if !s.table.print(os.Stdout, s.now.slower()) {
+		return errBounds
+	}
 	return nil
 }
 
-func version(ctx context.Context, o options, bin string) error {
-	var ours, floor samples
-	p := plugin{bin: bin, conf: []byte(`{"cniVersion": "1.0.0"}`)}
-	for i := range o.rounds {
+func (s *suite) start(ctx context.Context) error {
+	vpp.QuietGoVPP()
+	bin, err := filepath.Abs(s.bin)
+	if err != nil {
+		return err
+	}
+	s.bin = bin
+	if s.lab, err = lab.New(lab.Config{BinDir: bin, VPP: s.vpp, TempDir: memory(), HostHeap: "512M"}); err != nil {
+		return err
+	}
+	if s.disk, err = os.MkdirTemp("", "bench-etcd"); err != nil {
+		return err
+	}
+	if s.etcd, err = etcdtest.New(s.disk, etcdtest.Options{Fsync: true}); err != nil {
+		return err
+	}
+	s.lab.SetEndpoints(s.etcd.Endpoints())
+	if s.node, err = s.lab.StartNode(ctx, "bench"); err != nil {
+		return err
+	}
+	what := "simulator"
+	if s.lab.Real() {
+		what = s.vpp
+	}
+	fmt.Printf("VPP: %s; %d processors; %d calls of each kind, %d restarts at %d attachments; times in ms\n\n", what, runtime.NumCPU(), s.rounds, s.restarts, s.options.node)
+	s.floor, err = newFloor(ctx, s.etcd.Endpoints(), s.node.VPP.APISocket, s.lab.Dir)
+	return err
+}
+
+// memory is a directory on tmpfs; empty where there is none.
+func memory() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+func (s *suite) close(ctx context.Context) error {
+	if s.floor != nil {
+		s.floor.close(ctx)
+	}
+	var err error
+	if s.lab != nil {
+		err = s.lab.Close()
+	}
+	if s.etcd != nil {
+		s.etcd.Close()
+	}
+	return errors.Join(err, os.RemoveAll(s.disk))
+}
+
+// plugin calls the plugin with a configuration of this node.
+func (s *suite) plugin(conf []byte) plugin { return plugin{bin: s.bin, conf: conf} }
+
+// version times VERSION beside an empty program.
+func (s *suite) version(ctx context.Context) error {
+	var ours, bare, cpu samples
+	p := s.plugin([]byte(`{"cniVersion": "1.0.0"}`))
+	for i := range 2 * s.rounds {
 		wall, _, err := p.call(ctx, "VERSION", i)
 		if err != nil {
 			return err
 		}
-		e, err := empty(ctx, bin)
+		e, used, err := empty(ctx, s.bin)
 		if err != nil {
 			return err
 		}
-		ours, floor = append(ours, wall), append(floor, e)
+		ours, bare, cpu = append(ours, wall), append(bare, e), append(cpu, used)
 	}
-	row("VERSION", ours, floor)
+	s.now = machine{half: bare.at(0.5), most: bare.at(0.99), cpu: cpu.mean()}
+	s.table.add(figure{name: "VERSION p50", ours: ms(ours.at(0.5)), floor: ms(bare.at(0.5)), bound: 4, ratio: 2.5, by: byHalf})
 	return nil
 }
 
-// sequential makes o.rounds attachments one by one, then removes them, with the
-// floor's call after each of the plugin's.
-func sequential(ctx context.Context, o options, p plugin, f *floor, name string) error {
-	var add, addFloor, del, delFloor samples
-	var cpu time.Duration
-	for i := range o.rounds {
+// oneByOne times ADD and DEL, one call after the other.
+func (s *suite) oneByOne(ctx context.Context) error {
+	add, del, cpu, err := s.sequential(ctx, s.plugin(confNoIPAM(s.node)))
+	if err != nil {
+		return err
+	}
+	s.now.half += add.floor.at(0.5)
+	s.now.most += add.floor.at(0.99)
+	s.table.add(add.figure("ADD no IPAM p50", 0.5, 12, byHalf), add.figure("ADD no IPAM p99", 0.99, 25, byMost),
+		del.figure("DEL no IPAM p50", 0.5, 12, byHalf))
+	add, del, _, err = s.sequential(ctx, s.plugin(confHostLocal(s.node)))
+	if err != nil {
+		return err
+	}
+	s.table.add(add.figure("ADD host-local p50", 0.5, 18, byHalf), add.figure("ADD host-local p99", 0.99, 35, byMost),
+		del.figure("DEL host-local p50", 0.5, 18, byHalf),
+		figure{name: "CPU an ADD, no IPAM: plugin", ours: ms(cpu.plugin)},
+		figure{name: "CPU an ADD, no IPAM: agent", ours: ms(cpu.agent)},
+		figure{name: "CPU an ADD, no IPAM: both", ours: ms(cpu.plugin + cpu.agent), bound: 10, by: byCPU})
+	return nil
+}
+
+// pair is one kind of call, ours and the floor's in turn.
+type pair struct{ ours, floor samples }
+
+func (p pair) figure(name string, q, bound float64, by measure) figure {
+	return figure{name: name, ours: ms(p.ours.at(q)), floor: ms(p.floor.at(q)), bound: bound, by: by}
+}
+
+// share is the CPU of one call.
+type share struct{ plugin, agent time.Duration }
+
+// sequential makes attachments one by one, then removes them, with the floor's
+// call after each of the plugin's.
+func (s *suite) sequential(ctx context.Context, p plugin) (add, del pair, cpu share, err error) {
+	begin, err := s.node.Metric(ctx, "process_cpu_seconds_total")
+	if err != nil {
+		return add, del, cpu, err
+	}
+	for i := range s.rounds {
 		wall, used, err := p.call(ctx, "ADD", i)
 		if err != nil {
-			return err
+			return add, del, cpu, err
 		}
-		bare, err := f.add(ctx, i)
+		bare, err := s.floor.add(ctx, i)
 		if err != nil {
-			return err
+			return add, del, cpu, err
 		}
-		add, addFloor, cpu = append(add, wall), append(addFloor, bare), cpu+used
+		add.ours, add.floor = append(add.ours, wall), append(add.floor, bare)
+		cpu.plugin += used
 	}
-	for i := range o.rounds {
+	end, err := s.node.Metric(ctx, "process_cpu_seconds_total")
+	if err != nil {
+		return add, del, cpu, err
+	}
+	cpu.plugin /= time.Duration(s.rounds)
+	cpu.agent = time.Duration((end - begin) / float64(s.rounds) * float64(time.Second))
+	for i := range s.rounds {
 		wall, _, err := p.call(ctx, "DEL", i)
 		if err != nil {
-			return err
+			return add, del, cpu, err
 		}
-		bare, err := f.del(ctx, i)
+		bare, err := s.floor.del(ctx, i)
 		if err != nil {
-			return err
+			return add, del, cpu, err
 		}
-		del, delFloor = append(del, wall), append(delFloor, bare)
+		del.ours, del.floor = append(del.ours, wall), append(del.floor, bare)
 	}
-	row("ADD "+name, add, addFloor)
-	row("DEL "+name, del, delFloor)
-	fmt.Printf("%-22s %5d  %7.2f (plugin's process and its children, mean)\n", "CPU an ADD, "+name, o.rounds, ms(cpu/time.Duration(o.rounds)))
-	return nil
+	return add, del, cpu, nil
 }
 
-// parallel makes and removes o.rounds attachments, o.parallel at a time.
-func parallel(ctx context.Context, o options, p plugin) error {
-	for _, verb := range []string{"ADD", "DEL"} {
-		work := make(chan int)
-		var mu sync.Mutex
-		var failed []error
-		var wg sync.WaitGroup
-		begin := time.Now()
-		for range o.parallel {
-			wg.Go(func() {
-				for i := range work {
-					if _, _, err := p.call(ctx, verb, i); err != nil {
-						mu.Lock()
-						failed = append(failed, err)
-						mu.Unlock()
-					}
-				}
-			})
-		}
-		for i := range o.rounds {
-			work <- i
-		}
-		close(work)
-		wg.Wait()
-		took := time.Since(begin)
-		fmt.Printf("%-22s %5d  %7.1f a second, %d failed\n", fmt.Sprintf("%s, %d at a time", verb, o.parallel), o.rounds, float64(o.rounds)/took.Seconds(), len(failed))
-		if len(failed) > 0 {
-			return failed[0]
+// manyAtOnce fills the node, many calls at a time. The attachments stay.
+func (s *suite) manyAtOnce(ctx context.Context) error {
+	p := s.plugin(confNoIPAM(s.node))
+	rate, failed := crowd(s.parallel, s.options.node, func(i int) error {
+		_, _, err := p.call(ctx, "ADD", i)
+		return err
+	})
+	for _, err := range failed {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	// The floor's own attachments go again: its VPP is the same.
+	bare, bad := crowd(s.parallel, s.rounds, func(i int) error {
+		_, err := s.floor.add(ctx, i)
+		return err
+	})
+	for i := range s.rounds {
+		if _, err := s.floor.del(ctx, i); err != nil {
+			return err
 		}
 	}
+	s.table.add(
+		figure{name: fmt.Sprintf("ADD, %d at a time, a second", s.parallel), ours: rate, floor: bare, bound: 100, atLeast: true, by: byHalf},
+		figure{name: fmt.Sprintf("ADD, %d at a time, failed", s.parallel), ours: float64(len(failed)), none: true})
+	return errors.Join(bad...)
+}
+
+// weight adds what the plugin takes on disk and in memory.
+func (s *suite) weight(ctx context.Context) error {
+	const mb = 1 << 20
+	sizeOf := func(name string) (float64, error) {
+		info, err := os.Stat(filepath.Join(s.bin, name))
+		if err != nil {
+			return 0, err
+		}
+		return float64(info.Size()) / mb, nil
+	}
+	ours, err := sizeOf("vpp-cni")
+	if err != nil {
+		return err
+	}
+	bare, err := sizeOf("empty")
+	if err != nil {
+		return err
+	}
+	var most int64
+	p := s.plugin(confHostLocal(s.node))
+	for i := range 20 {
+		for _, verb := range []string{"ADD", "DEL"} {
+			peak, err := p.weigh(ctx, verb, s.options.held+i)
+			if err != nil {
+				return err
+			}
+			most = max(most, peak)
+		}
+	}
+	s.table.add(figure{name: "plugin: binary, MB", ours: ours, floor: bare, bound: 25},
+		figure{name: "plugin: peak memory, MB", ours: float64(most) * 1024 / mb, bound: 20})
 	return nil
 }

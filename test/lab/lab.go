@@ -25,6 +25,9 @@ type Config struct {
 	LogLevel string
 	// HostHeap is the main heap of a host's VPP; empty means 256M.
 	HostHeap string
+	// TempDir is where the lab's directory is made; empty means /tmp. On tmpfs,
+	// as /run is on a node, VPP binds its sockets faster.
+	TempDir string
 }
 
 // Lab is a set of nodes and pods on one etcd.
@@ -55,7 +58,10 @@ func New(cfg Config) (*Lab, error) {
 	if cfg.LogLevel == "" {
 		cfg.LogLevel = "info"
 	}
-	dir, err := os.MkdirTemp("/tmp", "vpplab")
+	if cfg.TempDir == "" {
+		cfg.TempDir = "/tmp"
+	}
+	dir, err := os.MkdirTemp(cfg.TempDir, "vpplab")
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}

@@ -39,6 +39,9 @@ func New(name, logDir, path string, args ...string) *Process {
 	return &Process{Name: name, LogFile: filepath.Join(logDir, name+".log"), path: path, args: args}
 }
 
+// Path is the program's.
+func (p *Process) Path() string { return p.path }
+
 // Start runs the program, again after it has ended.
 func (p *Process) Start() error {
 	p.mu.Lock()

@@ -289,7 +289,7 @@ func TestLife(t *testing.T) {
 	})
 
 	n.put(t, "c1", "p1")
-	n.await(t, "c1", schema.Ready)
+	n.await(t, "c1")
 
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -324,11 +324,12 @@ func (n *node) put(t *testing.T, container schema.ContainerID, pod schema.PodID)
 	}
 }
 
-func (n *node) await(t *testing.T, container schema.ContainerID, want schema.State) {
+// await waits until an attachment is Ready.
+func (n *node) await(t *testing.T, container schema.ContainerID) {
 	t.Helper()
 	eventually(t, "attachment "+string(container), func() error {
 		s, err := value[schema.InterfaceStatus](t.Context(), n, n.keys.HostStatus("n1", container, "net1"))
-		if err == nil && (s == nil || s.State != want) {
+		if err == nil && (s == nil || s.State != schema.Ready) {
 			err = fmt.Errorf("%+v", s)
 		}
 		return err

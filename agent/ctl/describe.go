@@ -218,22 +218,16 @@ func (a *app) describeNode() *cobra.Command {
 }
 
 func (a *app) node(ctx context.Context, s *store.Store, name schema.Node) error {
-	nodes, _, err := s.Nodes(ctx)
+	n, err := findNode(ctx, s, name)
 	if err != nil {
 		return err
 	}
-	for _, n := range nodes {
-		if n.Node != name {
-			continue
-		}
-		views, _, err := s.Attachments(ctx, store.Filter{Node: name})
-		if err != nil {
-			return err
-		}
-		a.nodeText(s.Keys(), n, views)
-		return nil
+	views, _, err := s.Attachments(ctx, store.Filter{Node: name})
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("node %q is not found: it has neither an agent nor attachments", name)
+	a.nodeText(s.Keys(), n, views)
+	return nil
 }
 
 func (a *app) nodeText(k schema.Keys, n store.NodeView, views []store.AttachmentView) {
@@ -243,6 +237,9 @@ func (a *app) nodeText(k schema.Keys, n store.NodeView, views []store.Attachment
 		i := n.Agent.Value
 		fields(a.out, "", "Message", i.Message, "Since", age(i.Since, time.Now()), "Agent", i.AgentVersion, "Agent PID", number(i.PID), "Instance", i.Instance,
 			"VPP", i.VPPVersion, "VPP PID", number(i.VPPPID), "Run-dir", i.RunDir, "Boot ID", i.BootID)
+		if i.Held > 0 {
+			fields(a.out, "", "Held", fmt.Sprintf("%d attachments that etcd says nothing of: see vpp-cnictl node release --help", i.Held))
+		}
 	}
 	counts := map[string]int{}
 	for _, v := range views {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,9 @@ func (a *app) getNodes() *cobra.Command {
 		Aliases: []string{"node"},
 		Short:   "List the nodes, whether their agent and VPP are there",
 		Long: `List the nodes that have an agent or attachments. STATUS is Ready, the reason why
-not, or NoAgent: no agent has announced itself, or its lease has run out.
+not, or NoAgent: no agent has announced itself, or its lease has run out. HELD is
+how many attachments stand in the node's VPP although etcd says nothing of them:
+see vpp-cnictl node release --help.
 
 With etcdctl: etcdctl get --prefix /vpp-cni/v1/nodes/ | grep -A1 /agent`,
 		Example: "  vpp-cnictl get nodes -o wide",
@@ -63,7 +66,7 @@ func (a *app) listNodes(ctx context.Context, s *store.Store, form string) error 
 		}
 		return a.encode(form, out)
 	}
-	header := []string{"NODE", "STATUS", "ATTACHMENTS", "VPP", "AGENT", "SINCE"}
+	header := []string{"NODE", "STATUS", "ATTACHMENTS", "HELD", "VPP", "AGENT", "SINCE"}
 	if form == formWide {
 		header = append(header, "VPP-PID", "RUN-DIR", "MESSAGE")
 	}
@@ -73,7 +76,7 @@ func (a *app) listNodes(ctx context.Context, s *store.Store, form string) error 
 		if n.Agent != nil {
 			i = n.Agent.Value
 		}
-		row := []string{string(n.Node), nodeStatus(n), dash(number(n.Attachments)), dash(i.VPPVersion), dash(i.AgentVersion), age(i.Since, time.Now())}
+		row := []string{string(n.Node), nodeStatus(n), dash(number(n.Attachments)), held(n), dash(i.VPPVersion), dash(i.AgentVersion), age(i.Since, time.Now())}
 		if n.Attachments == 0 {
 			row[2] = "0"
 		}
@@ -86,6 +89,14 @@ func (a *app) listNodes(ctx context.Context, s *store.Store, form string) error 
 		a.none("nodes")
 	}
 	return a.table(header, rows)
+}
+
+// held is how many attachments the node's agent holds.
+func held(n store.NodeView) string {
+	if n.Agent == nil || n.Agent.Err != nil {
+		return "-"
+	}
+	return strconv.Itoa(n.Agent.Value.Held)
 }
 
 func nodeStatus(n store.NodeView) string {
@@ -114,6 +125,8 @@ func (a *app) getAttachments() *cobra.Command {
   Ready               VPP holds what is desired
   Pending(<reason>)   being worked on, or waiting
   Failed(<reason>)    will not work until the configuration changes
+  Failed(Rebooted)    of a sandbox from before the node's last boot; goes with the
+                      runtime's late DEL or GC
   Waiting             the agent has not said anything yet
   Outdated            the agent has not yet seen the newest desired value
   Removing            no longer desired; the agent has not yet removed it

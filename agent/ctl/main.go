@@ -1,5 +1,6 @@
 // Command vpp-cnictl shows and checks what VPP CNI holds in etcd and, through
-// the host agents' own reports, in VPP. It programs no VPP: the agents do.
+// the host agents' own reports, in VPP, and takes an operator's word on networks
+// and nodes. It programs no VPP: the agents do.
 package main
 
 import (
@@ -21,7 +22,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -30,8 +31,8 @@ func main() {
 var errDrift = errors.New("VPP does not hold what is desired")
 
 // run is the whole program but for the process around it.
-func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	a := &app{out: out, errOut: errOut}
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, errOut: errOut}
 	root := a.root() //nolint:contextcheck // cobra hands the context to each command
 	root.SetArgs(args)
 	root.SetOut(out)

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //
 //	put <key> <value>     write a key under /vpp-cni/v1/
 //	del <key>             delete it
+//	holds <key> <text>    fail unless its value has text in it
 //	agent <file> [code]   serve file as a host agent's GET /verify on $AGENT
 //	waitfor <file> <text> until a background command has written text
 func TestScripts(t *testing.T) {
@@ -41,6 +42,13 @@ func TestScripts(t *testing.T) {
 			"del": func(ts *testscript.TestScript, _ bool, args []string) {
 				_, err := ts.Value(rawKey{}).(*clientv3.Client).Delete(context.Background(), "/vpp-cni/v1/"+args[0])
 				ts.Check(err)
+			},
+			"holds": func(ts *testscript.TestScript, _ bool, args []string) {
+				resp, err := ts.Value(rawKey{}).(*clientv3.Client).Get(context.Background(), "/vpp-cni/v1/"+args[0])
+				ts.Check(err)
+				if len(resp.Kvs) == 0 || !strings.Contains(string(resp.Kvs[0].Value), args[1]) {
+					ts.Fatalf("%s holds %v, want %s", args[0], resp.Kvs, args[1])
+				}
 			},
 			"agent":   serveAgent,
 			"waitfor": waitFor,

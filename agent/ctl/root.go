@@ -19,6 +19,7 @@ import (
 
 // app is one run of the program.
 type app struct {
+	in          io.Reader
 	out, errOut io.Writer
 
 	configFile string
@@ -69,7 +70,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.etcd.User, "user", "", "etcd user name")
 	f.StringVar(&a.etcd.PasswordFile, "password-file", "", "file that holds the etcd user's password")
 	f.DurationVar(&a.timeout, "timeout", store.DefaultRequestTimeout, "how long to wait for each answer of etcd")
-	c.AddCommand(a.get(), a.describe(), a.watch(), a.network(), a.verify())
+	c.AddCommand(a.get(), a.describe(), a.watch(), a.network(), a.nodeCommand(), a.verify())
 	return c
 }
 

@@ -99,6 +99,13 @@ func (a *app) printReport(r report.Report) {
 		}
 		a.line("%s", clean(text))
 	}
+	if len(r.Held) > 0 {
+		a.line("")
+		a.line("held: %d (in VPP, etcd says nothing of them: see vpp-cnictl node release --help)", len(r.Held))
+	}
+	for _, h := range r.Held {
+		a.line("%s", clean("  "+dash(h.Attachment)+" "+h.Interface))
+	}
 }
 
 // diff prints the lines of one side, if it has any.

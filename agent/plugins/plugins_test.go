@@ -103,6 +103,48 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// TestYields: only what this agent wrote, and what the dead one left that stood
+// there when it first looked.
+func TestYields(t *testing.T) {
+	t.Parallel()
+	me := schema.AgentInfo{Node: "n1", Instance: "me", BootID: "b", RunDir: "/r"}
+	dead := schema.AgentInfo{Node: "n1", Instance: "dead", BootID: "b", RunDir: "/r"}
+	with := func(i schema.AgentInfo, edit func(*schema.AgentInfo)) schema.AgentInfo { edit(&i); return i }
+	for _, tc := range []struct {
+		name  string
+		me    schema.AgentInfo
+		found []schema.AgentInfo
+		want  []bool
+	}{
+		{"its own", me, []schema.AgentInfo{me}, []bool{true}},
+		{"a dead one, again and again", me, []schema.AgentInfo{dead, dead}, []bool{true, true}},
+		{"one that came later", me, []schema.AgentInfo{dead, me, with(dead, func(i *schema.AgentInfo) { i.Instance = "later" }), dead}, []bool{true, true, false, true}},
+		{"one that came later, after one of another boot", me, []schema.AgentInfo{with(dead, func(i *schema.AgentInfo) { i.Instance, i.BootID = "x", "c" }), dead}, []bool{false, false}},
+		{"another boot", me, []schema.AgentInfo{with(dead, func(i *schema.AgentInfo) { i.BootID = "c" })}, []bool{false}},
+		{"another run-dir", me, []schema.AgentInfo{with(dead, func(i *schema.AgentInfo) { i.RunDir = "/s" })}, []bool{false}},
+		{"boots not known", with(me, func(i *schema.AgentInfo) { i.BootID = "" }), []schema.AgentInfo{with(dead, func(i *schema.AgentInfo) { i.BootID = "" })}, []bool{false}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			quiet := logrus.New()
+			quiet.SetOutput(io.Discard)
+			p := &Presence{info: tc.me, Log: logrus.NewEntry(quiet)}
+			for i, f := range tc.found {
+				value, err := schema.Encode(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := p.yields(value); got != tc.want[i] {
+					t.Errorf("look %d: %t, want %t", i+1, got, tc.want[i])
+				}
+			}
+			if p.yields([]byte("no JSON")) {
+				t.Error("what cannot be read yields")
+			}
+		})
+	}
+}
+
 // TestLastError: what goes on is told once, and once more after it was well.
 func TestLastError(t *testing.T) {
 	t.Parallel()

@@ -39,18 +39,18 @@ func TestLock(t *testing.T) {
 	if err = first.Keep(); err != nil {
 		t.Errorf("keep while it is missing: %v", err)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err = os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := first.Keep(); err != nil {
+		if err = first.Keep(); err != nil {
 			t.Errorf("keep: %v", err)
 		}
 	}
 	taken("made anew")
 
 	for range 2 {
-		if err := first.Close(); err != nil {
+		if err = first.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	}

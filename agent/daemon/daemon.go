@@ -19,6 +19,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
+	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/report"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
@@ -56,6 +57,8 @@ type Attachment struct {
 	SocketPath       string
 	Message          string
 	ApplicationOwned bool
+	// Failed is why nothing is to be made; Message says more.
+	Failed schema.Reason
 }
 
 // Contract tells the daemon what keys and values mean. A status stands under
@@ -70,6 +73,8 @@ type Contract struct {
 	// Interfaces are the identities of the interface that the key may have in
 	// VPP, whatever the value says.
 	Interfaces func(key string) []model.ID
+	// Release is the key of the operator's word on what is held; empty: none.
+	Release string
 }
 
 func (c Contract) statusKey(desired string) string {
@@ -83,7 +88,9 @@ func (c Contract) desiredKey(status string) string {
 // Config sets up a Daemon.
 type Config struct {
 	// Node is the node's name for the report.
-	Node     string
+	Node string
+	// Instance is this start of the agent: the operator's word names it.
+	Instance string
 	Tree     Tree
 	VPP      VPP
 	Contract Contract
@@ -110,6 +117,9 @@ type State struct {
 	VPP vpp.Info
 	// Pass is nil after a full pass over everything since VPP was connected.
 	Pass error
+	// Held counts the attachments that stay in VPP though etcd does not know of
+	// them.
+	Held int
 	// Fenced is why the daemon must not act, nil while it may; see SetFenced.
 	Fenced error
 }
@@ -138,6 +148,12 @@ type Daemon struct {
 	marked map[*record]struct{}
 	// orphans are statuses without a desired value, by status key.
 	orphans map[string]bool
+	// held are attachments that etcd has forgotten, by desired key.
+	held map[string]*record
+	// rev is the revision up to which the desired values are known.
+	rev int64
+	// listening: the operator's word that comes now is about what is held.
+	listening bool
 	// snapshot is false before the first one.
 	snapshot bool
 	// vppSeen is true after the first news of VPP, up while it is connected.
@@ -156,6 +172,8 @@ type Daemon struct {
 	stopPass func()
 	// pending are the attachments that are not ready, for the report.
 	pending map[string]report.Pending
+	// heldKnown is held for the report.
+	heldKnown []report.Held
 }
 
 // New checks cfg and makes a daemon that does nothing before Run.
@@ -172,6 +190,7 @@ func New(cfg Config) (*Daemon, error) {
 	engine, err := reconcile.New(reconcile.Options{
 		Terminal: vpp.Terminal,
 		Down:     func(err error) bool { return errors.Is(err, vpp.ErrDown) },
+		Hold:     true,
 	}, append([]reconcile.Driver{cfg.VPP}, cfg.Drivers...)...)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
@@ -181,6 +200,7 @@ func New(cfg Config) (*Daemon, error) {
 		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(), fence: make(chan struct{}, 1),
 		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
 		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
+		held:  map[string]*record{},
 		state: state, told: state,
 		pending: map[string]report.Pending{},
 	}, nil
@@ -226,7 +246,7 @@ func (d *Daemon) setState(edit func(*State)) {
 
 func same(a, b State) bool {
 	return text(a.Fenced) == text(b.Fenced) && text(a.Etcd) == text(b.Etcd) && text(a.Pass) == text(b.Pass) && text(a.VPP.Err) == text(b.VPP.Err) &&
-		a.VPP.Connected == b.VPP.Connected && a.VPP.PID == b.VPP.PID && a.VPP.Version == b.VPP.Version
+		a.VPP.Connected == b.VPP.Connected && a.VPP.PID == b.VPP.PID && a.Held == b.Held && a.VPP.Version == b.VPP.Version
 }
 
 func text(err error) string {

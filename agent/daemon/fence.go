@@ -57,6 +57,10 @@ func (d *Daemon) admitted() bool {
 	for _, driver := range d.drivers() {
 		d.engine.Down(driver, reconcile.ErrNotRead)
 	}
+	for key := range d.held { // what is still there of it is found in VPP
+		d.engine.Forget(key)
+	}
+	clear(d.held)
 	for _, r := range d.records {
 		d.mark(r)
 	}

@@ -17,14 +17,14 @@ import (
 var errOther = errors.New("another agent has this node")
 
 // untouched fails where VPP or etcd was written to within a while.
-func (b *bench) untouched(what string, since int64) {
+func (b *bench) untouched(since int64) {
 	b.t.Helper()
 	time.Sleep(300 * time.Millisecond)
 	if diff := cmp.Diff(map[string]int{}, b.written()); diff != "" {
-		b.t.Errorf("%s: writes to VPP (-want +got):\n%s", what, diff)
+		b.t.Errorf("writes to VPP (-want +got):\n%s", diff)
 	}
 	if now := b.revision(); now != since {
-		b.t.Errorf("%s: %d writes to etcd, want none", what, now-since)
+		b.t.Errorf("%d writes to etcd, want none", now-since)
 	}
 }
 
@@ -42,7 +42,7 @@ func TestFencedFromTheStart(t *testing.T) {
 	b.eventually("VPP", func() error { return b.daemon.State().VPP.Err })
 	b.written()
 	rev := b.put("c1", host("p1"))
-	b.untouched("fenced", rev)
+	b.untouched(rev)
 	if err := b.daemon.State().Ready(); !errors.Is(err, errOther) {
 		t.Errorf("state %v, want the fence", err)
 	}
@@ -55,15 +55,19 @@ func TestFencedFromTheStart(t *testing.T) {
 	b.ready()
 	b.daemon.SetFenced(errOther)
 	b.eventually("the fence to be told", func() error {
-		for {
+		for told := (daemon.State{}); ; {
 			select {
-			case s := <-states:
-				if errors.Is(s.Fenced, errOther) && s.Pass != nil {
-					return nil
-				}
+			case told = <-states:
+				continue
 			default:
+			}
+			if told.Pass == nil {
 				return errors.New("not told")
 			}
+			if !errors.Is(told.Fenced, errOther) {
+				return fmt.Errorf("state %+v", told)
+			}
+			return nil
 		}
 	})
 }
@@ -94,7 +98,7 @@ func TestFenceForgetsWhatWasQueued(t *testing.T) {
 	}
 	b.eventually("etcd", func() error { return b.daemon.State().Etcd })
 	b.written()
-	b.untouched("fenced", b.revision())
+	b.untouched(b.revision())
 	if s, err := b.status("c1"); err != nil || describe(s) != "Ready/Applied" || s.writes != 1 {
 		t.Errorf("status %s, %v: want the one that was there", describe(s), err)
 	}
@@ -132,7 +136,7 @@ func TestFenceEndsWithAFreshLook(t *testing.T) {
 	}
 	b.written()
 	b.del("c3")
-	b.untouched("fenced", b.revision())
+	b.untouched(b.revision())
 
 	b.daemon.SetFenced(nil)
 	b.await("c1", 0, "Ready/Applied")
@@ -172,7 +176,7 @@ func TestFenceBreaksOffAPass(t *testing.T) {
 	}
 	b.sim.ClearFaults()
 	b.written()
-	b.untouched("fenced", b.revision())
+	b.untouched(b.revision())
 	b.daemon.SetFenced(nil)
 	for i := range 100 {
 		b.await(fmt.Sprint("c", i), 0, "Ready/Applied")

@@ -29,6 +29,8 @@ import (
 const (
 	node    = schema.Node("n1")
 	patient = 10 * time.Second
+	// instance is the agent's.
+	instance = "0123456789abcdef"
 )
 
 // bench is a node on one table: a real etcd, a simulated VPP, and the run loop
@@ -105,7 +107,7 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 	}
 	log := logger.WithField("node", string(node))
 	cfg := daemon.Config{
-		Node: string(node), Tree: s.Subtree(s.Keys().NodePrefix(node)),
+		Node: string(node), Instance: instance, Tree: s.Subtree(s.Keys().NodePrefix(node)),
 		VPP:      vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
 		Contract: contract(hostplan.Planner{RunDir: b.runDir}),
 		Drivers:  []reconcile.Driver{dirs}, Log: log,
@@ -142,7 +144,7 @@ func contract(planner hostplan.Planner) daemon.Contract {
 			plan, err := planner.Decode(key, value)
 			return daemon.Attachment(plan), err
 		},
-		Interfaces: hostplan.Interfaces,
+		Interfaces: hostplan.Interfaces, Release: schema.ReleaseKey,
 	}
 }
 

@@ -97,14 +97,17 @@ func (d *Daemon) wait() time.Duration {
 // receive takes what came from etcd.
 func (d *Daemon) receive(ctx context.Context, n news) {
 	d.cfg.Metrics.events("etcd", n.events)
+	if n.rev != 0 {
+		d.rev = n.rev
+	}
 	if n.snapshot != nil {
 		d.replace(n)
-		if d.admitted() {
-			d.load(ctx)
-		}
 	}
 	for key, e := range n.changes {
 		d.change(key, e)
+	}
+	if n.snapshot != nil && d.admitted() {
+		d.load(ctx)
 	}
 	if n.lost != nil {
 		d.engine.Stale()
@@ -119,9 +122,9 @@ func (d *Daemon) receive(ctx context.Context, n news) {
 
 // replace takes a snapshot of all desired values.
 func (d *Daemon) replace(n news) {
-	for key := range d.records {
+	for key, r := range d.records {
 		if _, ok := n.snapshot[key]; !ok {
-			d.forget(key)
+			d.hold(r)
 		}
 	}
 	all := make(map[string]reconcile.Spec, len(n.snapshot))
@@ -129,6 +132,9 @@ func (d *Daemon) replace(n news) {
 		if spec, ok := d.read(key, e); ok {
 			all[key] = spec
 		}
+	}
+	for key, r := range d.held {
+		all[key] = d.heldSpec(r)
 	}
 	d.engine.Replace(all)
 	if !d.snapshot {
@@ -146,7 +152,9 @@ func (d *Daemon) change(key string, e *store.Entry) {
 			log.Debug("not desired any more")
 			d.forget(key)
 			d.engine.Remove(key)
+			return
 		}
+		d.unknownGone(key)
 		return
 	}
 	log.WithField("rev", e.Rev).Debug("desired")
@@ -155,21 +163,18 @@ func (d *Daemon) change(key string, e *store.Entry) {
 	}
 }
 
-// load reads the statuses in etcd and notes those that no desired value has.
+// load reads the statuses in etcd and notes those that no desired value has. They
+// bear witness of what was removed.
 func (d *Daemon) load(ctx context.Context) {
 	d.due.load = time.Time{}
-	keys, err := d.pub.load(ctx)
+	statuses, err := d.pub.load(ctx)
 	if err != nil {
 		d.due.load = time.Now().Add(againPause)
 		d.log.WithField("err", err).Warn("statuses not read, will be tried again")
 		return
 	}
-	clear(d.orphans)
-	for _, key := range keys {
-		if d.records[d.cfg.Contract.desiredKey(key)] == nil {
-			d.orphans[key] = true
-		}
-	}
+	d.witness(statuses)
+	d.heed(ctx)
 	if len(d.orphans) > 0 {
 		d.resyncAt(time.Now()) // they go after a pass that leaves nothing behind
 	}
@@ -274,6 +279,7 @@ func (d *Daemon) work(ctx context.Context) {
 	default:
 		d.sync(ctx)
 	}
+	d.weigh(time.Now())
 	d.report(time.Now())
 }
 
@@ -343,7 +349,9 @@ func (d *Daemon) resync(ctx context.Context) {
 	}
 	if rep.Clean {
 		for key := range d.orphans {
-			d.pub.remove(key)
+			if d.records[d.cfg.Contract.desiredKey(key)] == nil {
+				d.pub.remove(key)
+			}
 		}
 		clear(d.orphans)
 	}

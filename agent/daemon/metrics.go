@@ -17,7 +17,7 @@ type Metrics struct {
 	attachments                                  *prometheus.GaugeVec
 	passes                                       *prometheus.HistogramVec
 	writeTime                                    *prometheus.HistogramVec
-	vppUp, etcdUp                                prometheus.Gauge
+	vppUp, etcdUp, held                          prometheus.Gauge
 }
 
 // NewMetrics makes a registry with all metrics at zero.
@@ -44,11 +44,12 @@ func NewMetrics() *Metrics {
 		}, []string{"state"}),
 		passes:    histogram("pass_seconds", "Time of one pass.", prometheus.ExponentialBuckets(0.0005, 2, 16), "pass"),
 		writeTime: histogram("write_seconds", "Time of one write of an object.", prometheus.ExponentialBuckets(0.0001, 2, 16), "kind", "op"),
+		held:      gauge("held_attachments", "Attachments that stay in VPP though etcd does not know of them."),
 		vppUp:     gauge("vpp_connected", "1 while VPP is connected."),
 		etcdUp:    gauge("etcd_connected", "1 while the view of etcd is up to date."),
 	}
 	m.registry.MustRegister(m.writes, m.failures, m.retries, m.drift, m.eventsSeen, m.statuses, m.attachments,
-		m.passes, m.writeTime, m.vppUp, m.etcdUp,
+		m.passes, m.writeTime, m.vppUp, m.etcdUp, m.held,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, s := range []schema.State{schema.Pending, schema.Ready, schema.Failed} {
 		m.attachments.WithLabelValues(string(s))

@@ -96,9 +96,10 @@ func bounded(ctx, open context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// load reads the statuses that are in etcd. Nothing is written before the first
+// load reads the statuses that are in etcd, and returns the revision of which
+// each of them speaks. Nothing is written before the first
 // load, and what is there already is not written again.
-func (p *publisher) load(ctx context.Context) ([]string, error) {
+func (p *publisher) load(ctx context.Context) (map[string]int64, error) {
 	p.io.Lock()
 	defer p.io.Unlock()
 	p.mu.Lock()
@@ -116,18 +117,18 @@ func (p *publisher) load(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("read statuses: %w", errFenced)
 	}
 	p.written = make(map[string]schema.InterfaceStatus, len(entries))
-	keys := make([]string, 0, len(entries))
+	revs := make(map[string]int64, len(entries))
 	for key, e := range entries {
 		// One that cannot be read counts as different from every other.
 		s, _ := schema.Decode[schema.InterfaceStatus](e.Value)
 		p.written[key] = s
-		keys = append(keys, key)
+		revs[key] = s.SpecRevision
 	}
 	p.loaded = true
 	for key := range p.intents {
 		p.queue.Add(key)
 	}
-	return keys, nil
+	return revs, nil
 }
 
 // last is the status that stands in etcd or is on its way there.
@@ -243,7 +244,7 @@ func (p *publisher) write(ctx context.Context, key string) error {
 	switch {
 	case !ok:
 		return nil
-	case sure && (in.status == nil && !there || in.status != nil && there && equal(old, *in.status)):
+	case sure && in.status != nil && there && equal(old, *in.status):
 		p.done(key, in, false)
 		return nil
 	}

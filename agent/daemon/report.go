@@ -28,14 +28,15 @@ func (d *Daemon) Verify(ctx context.Context) (report.Report, error) {
 	if s := d.State(); s.Fenced != nil || s.Pass != nil {
 		return rep, cmp.Or(s.Fenced, s.Pass)
 	}
-	diffs, err := d.engine.Drift(ctx)
+	diffs, strangers, err := d.engine.Drift(ctx)
 	if err != nil {
 		return rep, err
 	}
+	rep.Held = d.reportHeld(strangers)
 	for _, diff := range diffs {
 		rep.Drift = append(rep.Drift, d.drift(diff))
 	}
-	rep.InSync = len(rep.Drift) == 0 && len(rep.Pending) == 0
+	rep.InSync = len(rep.Drift) == 0 && len(rep.Pending) == 0 && len(rep.Held) == 0
 	return rep, nil
 }
 

@@ -40,6 +40,10 @@ func (d *Daemon) read(key string, e store.Entry) (reconcile.Spec, bool) {
 		d.log.WithField("key", key).WithField("err", err).Warn("key ignored")
 		return reconcile.Spec{}, false
 	}
+	if d.held[key] != nil {
+		delete(d.held, key)
+		d.attachmentLog(key).Info("held attachment is desired again")
+	}
 	r := d.records[key]
 	old := r != nil
 	if !old {
@@ -53,21 +57,25 @@ func (d *Daemon) read(key string, e store.Entry) (reconcile.Spec, bool) {
 	d.mark(r)
 	if err != nil {
 		d.log.WithField("key", key).WithField("err", err).Warn("desired value refused")
-		if old && len(r.plan.Objects) > 0 {
-			return spec(r), true
-		}
-		return reconcile.Spec{Order: e.Rev, Keep: d.cfg.Contract.Interfaces(key)}, true
+		return d.spec(r), true
 	}
 	r.plan = plan
+	d.makeRoom(key, plan)
 	if !same && len(plan.Objects) > 0 {
 		r.result = reconcile.Result{Key: key, State: reconcile.Pending}
 		r.since = time.Now()
 	}
-	return spec(r), true
+	return d.spec(r), true
 }
 
-func spec(r *record) reconcile.Spec {
-	return reconcile.Spec{Order: r.rev, Objects: r.plan.Objects}
+// spec is what a record asks for. One whose value never could be understood asks
+// that what is there of it stays.
+func (d *Daemon) spec(r *record) reconcile.Spec {
+	s := reconcile.Spec{Order: r.rev, Objects: r.plan.Objects, Names: d.cfg.Contract.Interfaces(r.key)}
+	if r.broken != nil && len(r.plan.Objects) == 0 {
+		s.Keep = s.Names
+	}
+	return s
 }
 
 // mark asks for another look at a record's status.
@@ -160,6 +168,10 @@ func (d *Daemon) status(r *record) schema.InterfaceStatus {
 	s := schema.InterfaceStatus{SpecRevision: r.rev, SocketPath: r.plan.SocketPath}
 	if r.broken != nil {
 		s.State, s.Reason, s.Message = schema.Failed, brokenReason(r.broken), oneLine(r.broken)
+		return s
+	}
+	if r.plan.Failed != "" {
+		s.State, s.Reason, s.Message = schema.Failed, r.plan.Failed, r.plan.Message
 		return s
 	}
 	if r.plan.ApplicationOwned {

@@ -143,7 +143,7 @@ func (p *Reconciler) Init() error {
 	}
 	planner := hostplan.Planner{RunDir: p.Config.RunDir}
 	d, err := daemon.New(daemon.Config{
-		Node: string(p.Node),
+		Node: string(p.Node), Instance: p.Presence.info.Instance,
 		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence),
 		VPP:  p.VPP.vpp,
 		Contract: daemon.Contract{
@@ -153,7 +153,7 @@ func (p *Reconciler) Init() error {
 				plan, err := planner.Decode(key, value)
 				return daemon.Attachment(plan), err
 			},
-			Interfaces: hostplan.Interfaces,
+			Interfaces: hostplan.Interfaces, Release: schema.ReleaseKey,
 		},
 		Drivers: []reconcile.Driver{p.VPP.dirs},
 		Audit:   time.Duration(p.Config.Agent.AuditInterval),

@@ -174,6 +174,7 @@ func (p *Presence) look() {
 func describe(old schema.AgentInfo, s daemon.State) schema.AgentInfo {
 	out := old
 	out.VPPVersion, out.VPPPID = s.VPP.Version, s.VPP.PID
+	out.Held = s.Held
 	out.Ready, out.Reason, out.Message = true, "", ""
 	switch {
 	case s.VPP.Err != nil:

@@ -20,14 +20,14 @@ type Difference struct {
 func compareDifferences(a, b Difference) int { return compareIDs(a.ID, b.ID) }
 
 // Drift reads what is there from all drivers and compares it with what is
-// wanted. It changes nothing. The error names the drivers that could not be
-// read.
-func (e *Engine) Drift(ctx context.Context) ([]Difference, error) {
+// wanted. It changes nothing. Interfaces that are held are listed apart. The
+// error names the drivers that could not be read.
+func (e *Engine) Drift(ctx context.Context) (diffs []Difference, held []model.ID, err error) {
 	e.pass.Lock()
 	defer e.pass.Unlock()
 	dumps, failed := e.dump(ctx)
 	for _, err := range failed {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []model.Object
 	for _, objects := range dumps {
@@ -46,17 +46,18 @@ func (e *Engine) Drift(ctx context.Context) ([]Difference, error) {
 	for id := range e.wanted.claims {
 		ids[id] = struct{}{}
 	}
-	keep := kept(there, e.roots())
-	var out []Difference
+	strangers := e.strangers(there)
+	held = sortIDs(strangers)
+	keep := kept(there, append(e.roots(), held...))
 	for _, id := range sortIDs(ids) {
 		if _, ok := keep[id]; ok && e.wanted.object(id) == nil {
 			continue
 		}
 		if d, differs := difference(id, e.wanted, there); differs {
-			out = append(out, d)
+			diffs = append(diffs, d)
 		}
 	}
-	return out, nil
+	return diffs, held, nil
 }
 
 // difference compares one object.

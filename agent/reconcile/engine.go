@@ -19,6 +19,8 @@ type Options struct {
 	// Down says that an error means that the driver's far side is away. All of
 	// that driver's objects then wait for the next Resync. Nil: none does.
 	Down func(error) bool
+	// Hold keeps attachments' interfaces that are nobody's: see Engine.Witness.
+	Hold bool
 }
 
 // ErrNotRead is why nothing is written through a driver before its first dump.
@@ -68,6 +70,7 @@ type Engine struct {
 	leavers map[model.ID]map[string]struct{}
 	// keeps are the objects that attachments name in Spec.Keep.
 	keeps map[string][]model.ID
+	holds holds
 	// touched attachments may have another result than last reported.
 	touched map[string]struct{}
 }
@@ -90,7 +93,7 @@ func New(opts Options, drivers ...Driver) (*Engine, error) {
 		attachments: map[string]*attachment{}, wanted: newWanted(), actual: newActual(), retries: newRetries(),
 		dirty: map[model.ID]struct{}{}, waiting: map[model.ID]model.ID{},
 		leaving: map[string]map[model.ID]struct{}{}, leavers: map[model.ID]map[string]struct{}{},
-		keeps: map[string][]model.ID{}, touched: map[string]struct{}{},
+		keeps: map[string][]model.ID{}, holds: newHolds(), touched: map[string]struct{}{},
 	}
 	for _, d := range drivers {
 		s := &side{driver: d, away: ErrNotRead}
@@ -181,7 +184,9 @@ func (e *Engine) set(key string, spec Spec) {
 			e.unclaim(key, old.spec.Order, id)
 		}
 		now.residue = e.leftBy(old, now.residue)
+		e.unname(old.spec)
 	}
+	e.name(spec)
 	delete(e.keeps, key)
 	if len(spec.Keep) > 0 {
 		e.keeps[key] = spec.Keep
@@ -189,6 +194,8 @@ func (e *Engine) set(key string, spec Spec) {
 	for _, o := range spec.Objects {
 		e.claim(claim{key: key, order: spec.Order, object: o})
 		now.ids[o.ID()] = struct{}{}
+		e.unhold(o.ID())
+		e.usurp(o)
 	}
 }
 
@@ -204,6 +211,7 @@ func (e *Engine) remove(key string) {
 	for id := range old.ids {
 		left[id] = struct{}{} // there or not: a driver that is away does not tell
 	}
+	e.unname(old.spec)
 	delete(e.attachments, key)
 	delete(e.keeps, key)
 	e.leaving[key] = left

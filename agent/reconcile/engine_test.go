@@ -302,7 +302,7 @@ func TestDrift(t *testing.T) {
 	w.objects[extra.ID()] = extra
 	w.took()
 
-	diffs, err := e.Drift(t.Context())
+	diffs, _, err := e.Drift(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,7 @@ func (e *Engine) learn(dumps map[*side][]model.Object) []Difference {
 		s.away = nil
 	}
 	e.actual = next
+	drift = e.hold(drift)
 	slices.SortFunc(drift, compareDifferences)
 	return drift
 }
@@ -215,7 +216,7 @@ func (e *Engine) plan(ids map[model.ID]struct{}) Plan {
 	for id := range ids {
 		e.settle(id)
 	}
-	p := planner{wanted: e.wanted, actual: e.actual, keep: kept(e.actual, e.roots()), mayDelete: e.complete && e.known()}
+	p := planner{wanted: e.wanted, actual: e.actual, keep: kept(e.actual, e.roots()), held: kept(e.actual, e.stays()), mayDelete: e.complete && e.known()}
 	if !p.mayDelete {
 		for id := range ids {
 			if p.shouldGo(id) {
@@ -246,7 +247,7 @@ func (e *Engine) clean() bool {
 	if !e.complete || !e.known() {
 		return false
 	}
-	keep := kept(e.actual, e.roots())
+	keep := kept(e.actual, append(e.roots(), e.stays()...))
 	for id := range e.actual.objects {
 		if _, ok := keep[id]; !ok && e.wanted.object(id) == nil {
 			return false

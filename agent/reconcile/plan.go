@@ -42,8 +42,9 @@ func (p Plan) String() string {
 type planner struct {
 	wanted wanted
 	actual actual
-	// keep are objects that must not be deleted.
-	keep map[model.ID]struct{}
+	// keep are objects that must not be deleted, held those that must not as long
+	// as nobody wants them otherwise.
+	keep, held map[model.ID]struct{}
 	// mayDelete is false while what is wanted or what is there is not fully
 	// known: then a missing wish means "not heard of yet".
 	mayDelete bool
@@ -114,7 +115,11 @@ func (p planner) shouldGo(id model.ID) bool {
 		return false
 	}
 	want := p.wanted.object(id)
-	return want == nil || want.Compare(have.object) == model.Replace
+	if want == nil {
+		_, held := p.held[id]
+		return !held
+	}
+	return want.Compare(have.object) == model.Replace
 }
 
 // doom marks id and everything that stands on it.
@@ -140,7 +145,7 @@ func (p planner) falls(have model.Object) bool {
 }
 
 // kept are the objects that roots name, all that they stand on and all that
-// stands on them.
+// stands on them. A gateway's loopback is kept with what makes it one.
 func kept(a actual, roots []model.ID) map[model.ID]struct{} {
 	out := map[model.ID]struct{}{}
 	var up, down func(id model.ID)
@@ -148,6 +153,17 @@ func kept(a actual, roots []model.ID) map[model.ID]struct{} {
 		out[id] = struct{}{}
 		if f, ok := a.objects[id]; ok {
 			for _, dep := range f.object.Deps() {
+				if _, done := out[dep]; !done {
+					down(dep)
+				}
+			}
+		}
+		if id.Kind != model.KindLoopback {
+			return
+		}
+		for dep := range a.dependents[id] {
+			switch dep.Kind { //nolint:exhaustive // the others belong to who uses the gateway
+			case model.KindInterfaceTable, model.KindMTU, model.KindAddress, model.KindAdminUp:
 				down(dep)
 			}
 		}

@@ -20,11 +20,14 @@ type Spec struct {
 	// they stand on and all that stands on them. It is for an attachment whose
 	// value cannot be understood: its pod is not cut for that.
 	Keep []model.ID
+	// Names are the identities that the attachment's interface may have in VPP,
+	// wanted or not: what stands under them is the attachment's own.
+	Names []model.ID
 }
 
 // equal says whether two specs ask for the same, in the same order.
 func (s Spec) equal(other Spec) bool {
-	return s.Order == other.Order && slices.Equal(s.Objects, other.Objects) && slices.Equal(s.Keep, other.Keep)
+	return s.Order == other.Order && slices.Equal(s.Objects, other.Objects) && slices.Equal(s.Keep, other.Keep) && slices.Equal(s.Names, other.Names)
 }
 
 // claim is one attachment's wish for one object.

@@ -30,6 +30,8 @@ type Plan struct {
 	Message string
 	// ApplicationOwned is true where there is nothing to be made.
 	ApplicationOwned bool
+	// Failed is why nothing is to be made; Message says more.
+	Failed schema.Reason
 }
 
 // Decode plans for the value under a key relative to the pod's prefix,

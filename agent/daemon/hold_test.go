@@ -218,6 +218,7 @@ func bothWays(t *testing.T, test func(t *testing.T, b *bench)) {
 func TestHoldEndsWhenTheKeyIsBack(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, b *bench) {
+		t.Helper()
 		before := b.there()
 		b.written()
 		b.put("c1", host("p1"))
@@ -246,6 +247,7 @@ func (b *bench) tombstone(container string) {
 func TestHoldEndsWithALateDEL(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, b *bench) {
+		t.Helper()
 		for n, c := range []string{"c1", "c2", "c3", "c4"} {
 			b.tombstone(c)
 			b.awaitGone(c)
@@ -265,6 +267,7 @@ func TestHoldEndsWithALateDEL(t *testing.T) {
 func TestHoldEndsForANewSandbox(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, b *bench) {
+		t.Helper()
 		for c, h := range map[string]schema.HostInterface{"n1": host("p1"), "n3": routedHost("p3", "10.0.0.3"), "n4": vhostUser("p4")} {
 			b.put(c, h)
 			b.await(c, 0, "Ready/Applied")
@@ -315,6 +318,7 @@ func (b *bench) wordGone() {
 func TestHoldEndsWithTheOperatorsWord(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, b *bench) {
+		t.Helper()
 		before := b.there()
 		b.written()
 		b.word("another-instance")

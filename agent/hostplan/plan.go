@@ -17,6 +17,8 @@ import (
 type Planner struct {
 	// RunDir is the agent's directory as the host sees it.
 	RunDir string
+	// BootID is the kernel's id of this boot; empty: not known.
+	BootID string
 }
 
 // Plan is what one attachment needs on the host.
@@ -69,10 +71,14 @@ func Interfaces(key string) []model.ID {
 }
 
 // Plan is what the attachment of container and ifname needs on the host. It
-// validates h.
+// validates h. The sandboxes of an earlier boot are dead: they need nothing.
 func (p Planner) Plan(container schema.ContainerID, ifname schema.IfName, h schema.HostInterface) (Plan, error) {
 	if err := h.Validate(); err != nil {
 		return Plan{}, err
+	}
+	if p.BootID != "" && h.BootID != "" && h.BootID != p.BootID {
+		return Plan{Failed: schema.ReasonRebooted, Message: fmt.Sprintf(
+			"the node has booted since: the sandbox is of boot %s, now it is boot %s", h.BootID, p.BootID)}, nil
 	}
 	dir := p.PodDir(h.Pod.ID)
 	out := Plan{Interface: model.AttachmentTag(string(ifname), string(container))}

@@ -264,6 +264,25 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestEarlierBoot(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		now, value string
+		dead       bool
+	}{
+		{"b2", "b1", true}, {"b2", "b2", false}, {"b2", "", false}, {"", "b1", false},
+	} {
+		p := Planner{RunDir: "/run/vpp-cni", BootID: tc.now}
+		got, err := p.Plan(container, "net1", memif(func(h *schema.HostInterface) { h.BootID = tc.value }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dead := got.Failed == schema.ReasonRebooted && len(got.Objects) == 0; dead != tc.dead {
+			t.Errorf("value of boot %q on boot %q: %+v, want dead %t", tc.value, tc.now, got, tc.dead)
+		}
+	}
+}
+
 func TestLongPath(t *testing.T) {
 	t.Parallel()
 	long := Planner{RunDir: "/" + strings.Repeat("r", 90)}

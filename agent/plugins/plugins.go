@@ -141,7 +141,7 @@ func (p *Reconciler) Init() error {
 	for _, part := range []infra.PluginName{p.Store.PluginName, p.VPP.PluginName, p.PluginName} {
 		p.Health.Register(part, nil)
 	}
-	planner := hostplan.Planner{RunDir: p.Config.RunDir}
+	planner := hostplan.Planner{RunDir: p.Config.RunDir, BootID: p.Config.BootID()}
 	d, err := daemon.New(daemon.Config{
 		Node: string(p.Node), Instance: p.Presence.info.Instance,
 		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence),

@@ -21,7 +21,7 @@ func (c *Cluster) Snapshot(ctx context.Context) (path string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, cl.Close()) }()
-	data, err := cl.Snapshot(ctx) //nolint:staticcheck // the version that SnapshotWithVersion adds is not needed
+	data, err := cl.Snapshot(ctx)
 	if err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/failpoint"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -53,9 +54,10 @@ type adding struct {
 	want     store.Attachment
 	// rev is the host end's revision, once it is there; mine says that this call
 	// made it. unknown says that a transaction was sent whose outcome is not
-	// known.
+	// known; certain, that etcd has answered it, so that a look shows the outcome.
 	mine    bool
 	unknown bool
+	certain bool
 	rev     int64
 	// hostName is what VPP calls the host end, once it is ready.
 	hostName string
@@ -118,7 +120,7 @@ func (c *call) request() (request, error) {
 		return request{}, err
 	}
 	r := request{
-		node: c.set.node, id: id, network: schema.NetworkName(c.conf.Name), sandbox: c.cmd.Netns, bootID: bootID(), ends: ends,
+		node: c.set.node, id: id, network: schema.NetworkName(c.conf.Name), sandbox: c.cmd.Netns, bootID: c.set.bootID(), ends: ends,
 		hostDomain: placeholder(ends.host), podDomain: placeholder(ends.pod),
 	}
 	if r.podMAC, err = c.podMAC(ends); err != nil {
@@ -178,6 +180,12 @@ func (c *call) podMAC(ends endsConf) (schema.MAC, error) {
 func (a *adding) attach(ctx context.Context) error {
 	if err := a.look(ctx); err != nil {
 		return err
+	}
+	failpoint.Hit("add-after-look")
+	if a.ofEarlierBoot() {
+		if err := a.dropEarlier(ctx); err != nil {
+			return err
+		}
 	}
 	if a.view.Host != nil {
 		return a.join(ctx)
@@ -329,7 +337,9 @@ func (c *call) agentError(agent *store.Versioned[schema.AgentInfo], away, vppDow
 // same attachment has the address: that one is then joined.
 func (a *adding) addresses(ctx context.Context) error {
 	var err error
+	failpoint.Hit("add-before-ipam")
 	a.ip, err = a.ipam.add(ctx)
+	failpoint.Hit("add-after-ipam")
 	if err == nil {
 		a.giveBack = a.ip != nil
 		return nil
@@ -348,9 +358,11 @@ func (a *adding) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("add-before-answer")
 	if err := a.call.write(os.Stdout, a.answer(a.want, st, a.runDir)); err != nil {
 		return err
 	}
+	failpoint.Hit("add-after-answer")
 	a.hostName = st.Interface
 	a.releaseOld(ctx)
 	return nil

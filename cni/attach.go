@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/failpoint"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -25,13 +26,16 @@ func (a *adding) write(ctx context.Context) error {
 		a.want = want
 		// A transaction that is given up may still happen, so a signal does not
 		// end it; the store's own deadline does.
+		failpoint.Hit("add-before-attach")
 		rev, err := a.store.Attach(context.WithoutCancel(ctx), want, a.view)
+		failpoint.Hit("add-after-attach")
 		if err == nil {
 			a.rev, a.mine = rev, true
 			return nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			a.unknown = errors.Is(err, store.ErrUnavailable)
+			a.certain = errors.Is(err, store.ErrNoSpace)
 			return storeError("the attachment cannot be written to etcd", errors.Join(context.Cause(ctx), err))
 		}
 		if err := a.look(ctx); err != nil {
@@ -130,7 +134,7 @@ func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	err := a.detach(ctx)
-	if err == nil && a.unknown {
+	if err == nil && a.unknown && !a.certain {
 		err = errors.New("it is not known whether etcd has taken the attachment, or will")
 	}
 	if err != nil {
@@ -144,6 +148,7 @@ func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
+	failpoint.Hit("withdraw-before-ipam")
 	if err := a.ipam.del(ctx); err != nil {
 		return withCleanup(e, a.ipam.error("DEL", err))
 	}
@@ -188,6 +193,7 @@ func (a *adding) detachOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("withdraw-after-detach")
 	a.log.WithFields(logrus.Fields{"rev": d.Rev}).Info("attachment withdrawn")
 	if d.Awaited {
 		a.awaitGone(ctx, a.id)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -111,12 +110,3 @@ func (c *call) lookup(id identity, networks ...schema.NetworkName) store.Lookup 
 
 // took is the time since the call began, for the log.
 func (c *call) took() time.Duration { return time.Since(c.start).Round(100 * time.Microsecond) }
-
-// bootID is the kernel's id of this boot; empty where it cannot be read.
-func bootID() string {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
-}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/sirupsen/logrus"
+
+	"github.com/vpp-cni/vpp-cni/schema/failpoint"
 )
 
 // cmdDel removes an attachment. It needs no network namespace, no prevResult
@@ -27,13 +29,16 @@ func (c *call) del(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("del-before-detach")
 	d, err := c.store.Detach(ctx, c.lookup(id), 0)
 	if err != nil {
 		return storeError("the attachment cannot be removed from etcd", err)
 	}
+	failpoint.Hit("del-after-detach")
 	if d.Awaited {
 		c.awaitGone(ctx, id)
 	}
+	failpoint.Hit("del-before-ipam")
 	if withIPAM {
 		if err := c.ipam.del(ctx); err != nil {
 			return c.ipam.error("DEL", err)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sirupsen/logrus"
 
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/failpoint"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
@@ -34,19 +36,12 @@ func (c *call) gc(ctx context.Context) error {
 	if err != nil {
 		return storeError("the attachments cannot be listed from etcd", err)
 	}
-	var errs []error
-	removed := 0
-	for _, v := range list {
-		if v.Host == nil || valid[attachmentKey{v.Container, v.IfName}] {
-			continue
-		}
-		if err := c.collect(ctx, v); err != nil {
-			errs = append(errs, fmt.Errorf("attachment %s/%s: %w", v.Container, v.IfName, err))
-			continue
-		}
-		removed++
-	}
+	list = slices.DeleteFunc(list, func(v store.AttachmentView) bool {
+		return v.Host == nil && v.Pod == nil || valid[attachmentKey{v.Container, v.IfName}]
+	})
+	removed, errs := c.collect(ctx, list)
 	c.log.WithFields(logrus.Fields{"removed": removed, "failed": len(errs), "took": c.took()}).Info("attachments collected")
+	failpoint.Hit("gc-before-ipam")
 	if err := c.ipam.run(ctx, "GC"); err != nil {
 		errs = append(errs, c.ipam.error("GC", err))
 	}
@@ -74,20 +69,82 @@ func (c *call) validAttachments() (map[attachmentKey]bool, error) {
 	return valid, nil
 }
 
-// collect removes one attachment unless it was made anew since the list, and
-// gives its addresses back: not every IPAM plugin knows GC.
-func (c *call) collect(ctx context.Context, v store.AttachmentView) error {
+// collect removes attachments unless they were made anew since the list: first
+// all host ends, then the wait for the agent, then addresses and pod ends. The
+// pod end goes last. While it stands, a GC that comes after one that was killed
+// finds what is still to be given back; nobody else would, since GC is for what
+// the runtime does not know.
+func (c *call) collect(ctx context.Context, list []store.AttachmentView) (removed int, errs []error) {
+	var going []store.AttachmentView
+	for _, v := range list {
+		switch gone, err := c.collectHost(ctx, v); {
+		case err != nil:
+			errs = append(errs, collectError(v, err))
+		case gone:
+			going = append(going, v)
+		}
+	}
+	c.awaitAllGone(ctx, going)
+	for _, v := range going {
+		if err := c.collectRest(ctx, v); err != nil {
+			errs = append(errs, collectError(v, err))
+			continue
+		}
+		removed++
+	}
+	return removed, errs
+}
+
+func collectError(v store.AttachmentView, err error) error {
+	return fmt.Errorf("attachment %s/%s: %w", v.Container, v.IfName, err)
+}
+
+// listed is what Detach is to find: the ADD that the list showed.
+func listed(v store.AttachmentView) (store.Lookup, int64) {
 	l := store.Lookup{Node: v.Node, Container: v.Container, IfName: v.IfName, Pod: v.PodID}
-	d, err := c.store.Detach(ctx, l, v.Host.Rev)
+	if v.Host != nil {
+		return l, v.Host.Rev
+	}
+	return l, v.Pod.Rev // a host end that was made since has another revision
+}
+
+// collectHost removes the host end, and says whether the attachment is the one
+// of the list.
+func (c *call) collectHost(ctx context.Context, v store.AttachmentView) (bool, error) {
+	failpoint.Hit("gc-before-detach")
+	l, rev := listed(v)
+	_, err := c.store.DetachHost(ctx, l, rev)
 	if errors.Is(err, store.ErrConflict) {
-		return nil
+		return false, nil
 	}
-	if err != nil {
-		return err
+	failpoint.Hit("gc-after-detach")
+	return err == nil, err
+}
+
+// awaitAllGone waits for the agent as long as DEL does, for all together.
+func (c *call) awaitAllGone(ctx context.Context, going []store.AttachmentView) {
+	ctx, cancel := context.WithTimeout(ctx, min(c.set.timeout/2, cleanupTime))
+	defer cancel()
+	for _, v := range going {
+		c.awaitGone(ctx, identity{container: v.Container, ifName: v.IfName})
+		if ctx.Err() != nil {
+			return
+		}
 	}
-	c.log.WithFields(logrus.Fields{"container": v.Container, "ifname": v.IfName, "rev": d.Rev}).Info("attachment collected")
+}
+
+// collectRest gives the addresses back, since not every IPAM plugin knows GC, and
+// removes the pod end.
+func (c *call) collectRest(ctx context.Context, v store.AttachmentView) error {
 	if err := c.ipam.of(string(v.Container), string(v.IfName)).del(ctx); err != nil {
 		return c.ipam.error("DEL", err)
 	}
+	failpoint.Hit("gc-after-release")
+	l, rev := listed(v)
+	d, err := c.store.Detach(ctx, l, rev)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	c.log.WithFields(logrus.Fields{"container": v.Container, "ifname": v.IfName, "rev": d.Rev}).Info("attachment collected")
 	return nil
 }

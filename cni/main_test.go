@@ -18,7 +18,7 @@ import (
 // shared is what the process tests have in common: the built programs and one
 // real etcd, in which each test has a prefix of its own.
 type shared struct {
-	bin  string // directory of vpp-cni, userspace, host-local and static
+	bin  string // directory of vpp-cni, killable, userspace, host-local and static
 	etcd *etcdtest.Cluster
 	cli  *clientv3.Client
 }
@@ -62,19 +62,26 @@ func setupFailed(err error) int {
 	return 1
 }
 
-// build makes the plugin, with the race detector where the tests have it, and
-// the real IPAM plugins.
+// killable is the plugin with failpoints.
+const killable = "vpp-cni-failpoints"
+
+// build makes the plugin with and without failpoints, with the race detector
+// where the tests have it, and the real IPAM plugins.
 func build(bin string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for name, pkg := range map[string]string{
 		"vpp-cni":    ".",
+		killable:     ".",
 		"host-local": "github.com/containernetworking/plugins/plugins/ipam/host-local",
 		"static":     "github.com/containernetworking/plugins/plugins/ipam/static",
 	} {
 		args := []string{"build", "-o", filepath.Join(bin, name)}
-		if name == "vpp-cni" && raceEnabled {
+		if pkg == "." && raceEnabled {
 			args = append(args, "-race")
+		}
+		if name == killable {
+			args = append(args, "-tags", "failpoints")
 		}
 		if out, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)

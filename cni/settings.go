@@ -27,6 +27,7 @@ type settings struct {
 	mtu      int // of the node's file; 0: none
 	timeout  time.Duration
 	agent    string // where the node's agent serves its report
+	bootID   func() string
 	logFile  string
 	logLevel string
 }
@@ -47,6 +48,7 @@ func newSettings(c *netConf, getenv func(string) string, hostname func() (string
 		mtu:      file.MTU,
 		timeout:  time.Duration(file.Timeout),
 		agent:    file.Agent.HTTP,
+		bootID:   file.BootID,
 		logFile:  first(c.LogFile, file.LogFile),
 		logLevel: strings.ToLower(first(c.LogLevel, file.LogLevel)),
 	}

@@ -190,7 +190,7 @@ func TestDetach(t *testing.T) {
 			e.attach("c1")
 			e.remove(e.store.Keys().Host(node, "c1", ifname))
 			return lookup("c1", "p1"), 0
-		}, true, witnessed},
+		}, true, ""},
 		{"ADD withdraws its own", func(e *env) (store.Lookup, int64) { return lookup("c1", "p1"), e.attach("c1") }, true, witnessed},
 		{"values of a newer version", func(e *env) (store.Lookup, int64) {
 			e.put(e.store.Keys().Host(node, "c1", ifname), `{"pod":{"id":"p1"},"future":1}`)

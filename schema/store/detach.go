@@ -26,32 +26,52 @@ const detachTries = 8
 // the transaction has deletes only, which an etcd that is out of space still
 // takes; where such a one refuses the Removed status, the ends go without it.
 //
-// Where there is no end to remove, nothing is written, unless the node's agent
-// holds attachments that etcd knows nothing of (AgentInfo.Held): this may be one.
+// Where there is no host end to remove, there is no witness, unless the node's
+// agent holds attachments that etcd knows nothing of (AgentInfo.Held): this may be
+// one.
 //
 // With ifRev other than 0 only the host end of that revision is removed, as a
 // failed ADD withdraws what it wrote; if the host end is another one, nothing is
 // removed and the error is ErrConflict.
 func (s *Store) Detach(ctx context.Context, l Lookup, ifRev int64) (Detached, error) {
-	if err := l.validate(false); err != nil {
+	return s.detach(ctx, removal{what: "detach " + l.String(), l: l, ifRev: ifRev})
+}
+
+// DetachHost is Detach of the host end alone. The pod end stays as the claim on
+// the attachment's addresses, until they are given back and Detach removes it: who
+// ends in between leaves what says that they are still to be given back.
+func (s *Store) DetachHost(ctx context.Context, l Lookup, ifRev int64) (Detached, error) {
+	return s.detach(ctx, removal{what: "detach the host end of " + l.String(), l: l, ifRev: ifRev, keepPod: true})
+}
+
+// removal is one Detach or DetachHost.
+type removal struct {
+	what    string
+	l       Lookup
+	ifRev   int64
+	keepPod bool
+	// silent leaves the witness out.
+	silent bool
+}
+
+func (s *Store) detach(ctx context.Context, r removal) (Detached, error) {
+	if err := r.l.validate(false); err != nil {
 		return Detached{}, err
 	}
-	what := "detach " + l.String()
-	witness := true
 	for try := range detachTries {
-		d, done, err := s.detachOnce(ctx, what, l, ifRev, witness)
-		if errors.Is(err, ErrNoSpace) && d.Existed && witness {
-			witness = false
+		d, done, err := s.detachOnce(ctx, r)
+		if errors.Is(err, ErrNoSpace) && d.Existed && !r.silent {
+			r.silent = true
 			continue
 		}
 		if err != nil || done {
 			return d, err
 		}
 		if err := pause(ctx, try); err != nil {
-			return Detached{}, fmt.Errorf("%s: %w", what, err)
+			return Detached{}, fmt.Errorf("%s: %w", r.what, err)
 		}
 	}
-	return Detached{}, fmt.Errorf("%s: %w", what, ErrConflict)
+	return Detached{}, fmt.Errorf("%s: %w", r.what, ErrConflict)
 }
 
 // ends are the two desired values of an attachment, as read for Detach, its
@@ -66,33 +86,34 @@ type ends struct {
 	held    int
 }
 
-func (s *Store) detachOnce(ctx context.Context, what string, l Lookup, ifRev int64, witness bool) (Detached, bool, error) {
-	e, err := s.ends(ctx, what, l)
+func (s *Store) detachOnce(ctx context.Context, r removal) (Detached, bool, error) {
+	e, err := s.ends(ctx, r.what, r.l)
 	if err != nil {
 		return Detached{}, false, err
 	}
-	if ifRev != 0 && revOf(e.host) != ifRev && e.host != nil {
-		return Detached{}, false, fmt.Errorf("%s: the host end is of another ADD: %w", what, ErrConflict)
+	if r.ifRev != 0 && revOf(e.host) != r.ifRev && e.host != nil {
+		return Detached{}, false, fmt.Errorf("%s: the host end is of another ADD: %w", r.what, ErrConflict)
 	}
+	e.podMine = e.podMine && !r.keepPod
 	d := e.detached()
 	if !d.Existed && (e.status != nil || e.held == 0) {
 		return d, true, nil
 	}
-	guards, ops := s.removal(l, e)
-	statusKey := s.keys.HostStatus(l.Node, l.Container, l.IfName)
+	guards, ops := s.removal(r.l, e)
+	statusKey := s.keys.HostStatus(r.l.Node, r.l.Container, r.l.IfName)
 	switch {
 	case e.status != nil:
 		guards = append(guards, present(statusKey, "the host end's status went"))
-	case witness:
+	case (e.host != nil || e.held > 0) && !r.silent:
 		w, err := removed(e.removedRev())
 		if err != nil {
-			return Detached{}, false, fmt.Errorf("%s: %w", what, err)
+			return Detached{}, false, fmt.Errorf("%s: %w", r.what, err)
 		}
 		guards = append(guards, atRev(statusKey, 0, "the host end's status appeared"))
 		ops = append(ops, clientv3.OpPut(statusKey, string(w)))
 		d.Awaited = true
 	}
-	resp, err := s.guarded(ctx, what, guards, ops)
+	resp, err := s.guarded(ctx, r.what, guards, ops)
 	if errors.Is(err, ErrConflict) {
 		return Detached{}, false, nil
 	}

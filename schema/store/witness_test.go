@@ -79,6 +79,40 @@ func TestDetachOfWhatEtcdDoesNotKnow(t *testing.T) {
 	}
 }
 
+// TestDetachHost: the pod end stays as the claim, and goes with Detach unless the
+// attachment was made anew meanwhile.
+func TestDetachHost(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	rev := e.attach("c1")
+	_, err := e.store.DetachHost(e.ctx, lookup("c1", "p1"), rev-1)
+	is(t, err, store.ErrConflict)
+	d, err := e.store.DetachHost(e.ctx, lookup("c1", "p1"), rev)
+	is(t, err, nil)
+	if !d.Existed || !d.Awaited || d.Pod != nil {
+		t.Errorf("%+v, want the host end removed and its witness awaited", d)
+	}
+	const claimed = "nodes/node-1/agent\nnodes/node-1/host-status/c1/net1\nnodes/node-1/pods/p1/interfaces/net1"
+	same(t, "after DetachHost", e.keys(), claimed)
+	d, err = e.store.DetachHost(e.ctx, lookup("c1", "p1"), rev)
+	if err != nil || d.Existed {
+		t.Errorf("again: %+v, %v, want nothing to be there", d, err)
+	}
+	e.remove(e.store.Keys().HostStatus(node, "c1", ifname)) // as the agent does
+	d, err = e.store.Detach(e.ctx, lookup("c1", "p1"), rev)
+	if err != nil || !d.Existed || d.Awaited {
+		t.Errorf("then Detach: %+v, %v, want the pod end removed and nothing awaited", d, err)
+	}
+	same(t, "after Detach", e.keys(), "nodes/node-1/agent")
+
+	rev = e.attach("c1")
+	_, err = e.store.DetachHost(e.ctx, lookup("c1", "p1"), rev)
+	is(t, err, nil)
+	e.attach("c1")
+	_, err = e.store.Detach(e.ctx, lookup("c1", "p1"), rev)
+	is(t, err, store.ErrConflict)
+}
+
 // TestTakeoverLeavesAWitness: the old sandbox's agent may have missed the event.
 func TestTakeoverLeavesAWitness(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})

@@ -47,6 +47,43 @@
 // A pod's MAC is derived from node, container and interface, unless the runtime
 // gives one: by the capability mac, else args.cni.mac, else MAC in CNI_ARGS.
 //
+// # Killed at any point
+//
+// Whatever stands when a call is killed, keys and addresses agree again by what
+// runtimes do anyway:
+//
+//   - Keys are written and removed in one transaction, so there is never half an
+//     attachment.
+//   - Addresses come before keys and go after them: no key names an address that
+//     somebody else may get, at worst an address is given out that no key names.
+//   - A runtime owes a DEL for every ADD that did not succeed, and repeats a DEL
+//     until it does. DEL runs IPAM's DEL whatever it finds in etcd.
+//   - An ADD of a pod's new sandbox takes over the old one's keys and gives its
+//     addresses back; the old one's late DEL finds nothing of the new one's. Where
+//     the new one's ADD is killed before it has given them back, that DEL does.
+//   - GC is for what the runtime has forgotten, so nobody repeats it for the same
+//     attachment. It removes the pod end last, as the claim on the addresses: the
+//     next GC goes on where one was killed.
+//
+// What is left is an address from IPAM without any key, where the runtime forgot
+// the container together with the killed ADD. IPAM's own GC is run for it; that of
+// host-local does nothing, so it is for its operator (the file under dataDir
+// names the container). Claims under a lease would find it too, at the price of one
+// more durable write in every ADD and a lease to keep in a process that ends; the
+// runtime's own duty makes it rare enough to do without.
+//
+// An attachment of an earlier boot of the node (HostInterface.BootID) is dead: an
+// ADD of the same container drops it, keys first, and begins anew.
+//
+// # Versions
+//
+// What a newer agent reports beyond what this plugin knows is passed over. What
+// this plugin asks for beyond what an older agent knows is Failed (UnknownField)
+// and so a failed ADD. A plugin older than the witnesses of removals (see package
+// schema) works with a newer agent; what it removes while that agent is away and
+// had not written a status yet is held until a DEL, a GC or the operator says that
+// it may go.
+//
 // # Errors
 //
 // Codes of the CNI specification: 4 a name in the environment, 5 and 6 what

@@ -12,7 +12,7 @@ import (
 const (
 	// statusTimeout bounds the look at every endpoint: one that hangs must not
 	// hold up an agent's start for long.
-	statusTimeout = 500 * time.Millisecond
+	statusTimeout = 200 * time.Millisecond
 	// doubtsNeeded is how many lists in a row must show the same other state
 	// before it is believed.
 	doubtsNeeded = 3
@@ -53,62 +53,54 @@ func (k *known) note(cluster uint64, rev int64) {
 	}
 }
 
-// believe says whether a list of this cluster at this revision may be taken for
-// the truth. What goes with all that was seen before may. Else every endpoint is
-// asked: none may belong to another cluster, or still have what was known. A
-// cluster that was wiped or restored is believed when it has shown the same for
-// a while.
-func (s *Store) believe(ctx context.Context, cluster uint64, rev int64) error {
-	k := &s.known
-	k.mu.Lock()
-	sure := k.cluster == cluster && rev >= k.rev
-	was, wasRev := k.cluster, k.rev
-	k.mu.Unlock()
-	if !sure {
-		states := s.endpointStates(ctx)
-		if err := sameCluster(cluster, states); err != nil {
-			return err
-		}
-		if was != 0 {
-			if err := outdated(was, wasRev, cluster, rev, states); err != nil {
-				return err
-			}
-			if err := k.doubted(cluster, rev, s.cfg.ProgressInterval); err != nil {
-				return err
-			}
-		}
-	}
+// certain says whether there is nothing to ask the endpoints before a list.
+func (k *known) certain() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.cluster, k.rev, k.doubt = cluster, rev, doubt{}
-	return nil
+	return k.cluster != 0 && k.doubt.times == 0
 }
 
-// sameCluster checks that all endpoints that answered belong to the cluster.
-func sameCluster(cluster uint64, states []endpointState) error {
+// survey asks every endpoint for its cluster and revision, before a list, where
+// that may be needed to judge the list.
+func (s *Store) survey(ctx context.Context) []endpointState {
+	if s.known.certain() || len(s.cfg.Endpoints) < 2 {
+		return nil // of one endpoint the list tells all
+	}
+	return s.endpointStates(ctx)
+}
+
+// believe says whether a list of this cluster at this revision may be taken for
+// the truth. What goes with all that was seen before may. Else no endpoint may
+// belong to another cluster, or have been ahead before the list was asked for.
+// A cluster that was wiped, restored or made anew is believed when it has shown
+// the same for a while.
+func (s *Store) believe(cluster uint64, rev int64, states []endpointState) error {
 	for _, st := range states {
 		if st.cluster != cluster {
-			return &stale{fmt.Sprintf("the endpoints belong to different etcd clusters, nothing is believed: %s is of %x, not %x", st.endpoint, st.cluster, cluster)}
+			return &stale{fmt.Sprintf("the endpoints belong to different etcd clusters, none is believed: %s is of %x, not %x", st.endpoint, st.cluster, cluster)}
+		}
+		if st.rev > rev {
+			return &stale{fmt.Sprintf("etcd answered with revision %d, but %s had revision %d: not believed", rev, st.endpoint, st.rev)}
 		}
 	}
-	return nil
-}
-
-// outdated refuses an older state while an endpoint still has what was known.
-func outdated(was uint64, wasRev int64, cluster uint64, rev int64, states []endpointState) error {
-	for _, st := range states {
-		if st.cluster == was && st.rev >= wasRev && cluster == was {
-			return &stale{fmt.Sprintf("etcd answered with revision %d, but %s has revision %d: not believed", rev, st.endpoint, st.rev)}
+	k := &s.known
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cluster != 0 && (k.cluster != cluster || rev < k.rev) {
+		if err := k.doubted(cluster, rev, s.cfg.ProgressInterval); err != nil {
+			return err
+		}
+		if n := len(s.cfg.Endpoints); k.cluster != cluster && n > 1 && 2*len(states) <= n {
+			return &stale{fmt.Sprintf("%v: not believed, since only %d of %d endpoints are of it", twoClusters(k.cluster, cluster), len(states), n)}
 		}
 	}
+	k.cluster, k.rev, k.doubt = cluster, rev, doubt{}
 	return nil
 }
 
 // doubted counts an appearance of another state. It is an error until there were
 // enough, in a row and over some time.
 func (k *known) doubted(cluster uint64, rev int64, settle time.Duration) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	d := &k.doubt
 	if d.times == 0 || d.cluster != cluster || rev < d.rev {
 		*d = doubt{cluster: cluster, since: time.Now()}
@@ -128,13 +120,9 @@ func twoClusters(was, is uint64) error {
 	return &stale{fmt.Sprintf("the endpoints now belong to another etcd cluster: %x, not %x", is, was)}
 }
 
-// endpointStates asks every endpoint for its cluster and revision. Where there is
-// only one, the list has told already. One that does not answer, or cannot (a
-// proxy), is left out.
+// endpointStates asks every endpoint for its state. One that does not answer in
+// time, or cannot (a proxy), is left out.
 func (s *Store) endpointStates(ctx context.Context) []endpointState {
-	if len(s.cfg.Endpoints) < 2 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	c, err := s.connect(ctx)

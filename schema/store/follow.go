@@ -101,9 +101,10 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 // snapshot is a list that may be acted upon: it goes with what was known of the
 // cluster, and the presence is still this owner's after it was read.
 func (t *Subtree) snapshot(ctx context.Context, prefix string) (listing, error) {
+	states := t.s.survey(ctx)
 	l, err := t.list(ctx, prefix, false)
 	if err == nil {
-		err = t.s.believe(ctx, l.cluster, l.rev)
+		err = t.s.believe(l.cluster, l.rev, states)
 	}
 	if err == nil && t.owner != nil {
 		err = t.owner.confirm(ctx)

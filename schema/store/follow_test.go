@@ -24,6 +24,7 @@ type mirror struct {
 	entries map[string]store.Entry
 	rev     int64
 	stale   bool
+	lost    error // why it was last stale
 	history []string
 }
 
@@ -47,10 +48,10 @@ func (m *mirror) Changed(key string, e *store.Entry, rev int64) {
 	m.history = append(m.history, "put "+key+"="+string(e.Value))
 }
 
-func (m *mirror) Lost(error) {
+func (m *mirror) Lost(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stale = true
+	m.stale, m.lost = true, err
 	m.history = append(m.history, "lost")
 }
 

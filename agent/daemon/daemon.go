@@ -189,8 +189,10 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	engine, err := reconcile.New(reconcile.Options{
 		Terminal: vpp.Terminal,
-		Down:     func(err error) bool { return errors.Is(err, vpp.ErrDown) },
-		Hold:     true,
+		// A call that was not answered by a VPP that answers pings is a failure of
+		// its object. If VPP hangs, the pings tell within a moment.
+		Down: func(err error) bool { return errors.Is(err, vpp.ErrDown) && !cfg.VPP.Info().Connected },
+		Hold: true,
 	}, append([]reconcile.Driver{cfg.VPP}, cfg.Drivers...)...)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -315,7 +314,7 @@ func (d *Daemon) sync(ctx context.Context) {
 	}
 	d.take(rep.Results)
 	// Where VPP is there after all, no event tells to try again.
-	if d.cfg.VPP.Info().Connected && slices.ContainsFunc(rep.Ops, func(op reconcile.Applied) bool { return errors.Is(op.Err, vpp.ErrDown) }) {
+	if d.cfg.VPP.Info().Connected && d.engine.Away(d.cfg.VPP) {
 		d.resyncAt(time.Now().Add(againPause))
 	}
 }

@@ -217,7 +217,7 @@ func judge(r reconcile.Result) (schema.State, schema.Reason) {
 	switch {
 	case r.Err == nil:
 		return schema.Pending, schema.ReasonProgramming
-	case errors.Is(r.Err, vpp.ErrDown), errors.Is(r.Err, reconcile.ErrNotRead):
+	case r.Away:
 		return schema.Pending, schema.ReasonVPPDown
 	default:
 		return schema.Pending, schema.ReasonRetrying

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,6 +162,13 @@ func (e *Engine) Down(driver Driver, why error) {
 			e.away(s, why)
 		}
 	}
+}
+
+// Away says whether nothing is known of driver's objects.
+func (e *Engine) Away(driver Driver) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.sides, func(s *side) bool { return s.driver == driver && s.away != nil })
 }
 
 // NextRetry is when the next object is due for another attempt.

@@ -39,6 +39,8 @@ type Result struct {
 	// ID is the object that Err speaks of.
 	ID  model.ID
 	Err error
+	// Away is true where Err is that the far side of a driver is away.
+	Away bool
 }
 
 // ConflictError is an object that another attachment has otherwise.
@@ -114,7 +116,7 @@ func (e *Engine) judge(key string, o model.Object) Result {
 	}
 	s := e.of[id.Kind]
 	if s != nil && s.away != nil {
-		r.Err = s.away
+		r.Err, r.Away = s.away, true
 		return r
 	}
 	if e.actual.is(o) {

@@ -159,8 +159,10 @@ type Daemon struct {
 	// vppSeen is true after the first news of VPP, up while it is connected.
 	vppSeen, up bool
 	pid         uint32
-	due         dues
-	rested      time.Time // before it, interfaces are not read again
+	// epoch is the connection to VPP of the last full pass.
+	epoch  uint64
+	due    dues
+	rested time.Time // before it, interfaces are not read again
 
 	mu    sync.Mutex // guards what follows, for readers outside the loop
 	state State

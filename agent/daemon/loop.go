@@ -199,16 +199,21 @@ func (d *Daemon) vppEvent(ev vpp.Event) {
 }
 
 func (d *Daemon) vppUp(ev vpp.Event, now time.Time) {
+	unnoticed := d.up && ev.PID != d.pid // the end of the other one
+	d.vppSeen, d.up, d.pid = true, true, ev.PID
+	if ev.Epoch == d.epoch && !d.engine.Away(d.cfg.VPP) { // a full pass came before the news
+		d.setState(func(s *State) { s.VPP = d.cfg.VPP.Info() })
+		return
+	}
 	why := vpp.ErrDown
-	if d.up && ev.PID != d.pid {
+	if unnoticed {
 		why = fmt.Errorf("%w: a new VPP (pid %d) is being filled", vpp.ErrDown, ev.PID)
 	}
 	d.engine.Down(d.cfg.VPP, why)
-	if d.up && ev.PID != d.pid { // the end of the other one went unnoticed
+	if unnoticed {
 		d.take(d.engine.All())
 		d.report(now)
 	}
-	d.vppSeen, d.up, d.pid = true, true, ev.PID
 	d.due.resync = now
 	d.setState(func(s *State) { s.VPP, s.Pass = d.cfg.VPP.Info(), errNoPass })
 }
@@ -322,6 +327,7 @@ func (d *Daemon) sync(ctx context.Context) {
 func (d *Daemon) resync(ctx context.Context) {
 	d.due.resync = time.Time{}
 	d.due.audit = time.Now().Add(d.cfg.Audit)
+	epoch := d.cfg.VPP.Info().Epoch
 	rep, err := d.engine.Resync(ctx)
 	if ctx.Err() != nil {
 		return
@@ -340,6 +346,7 @@ func (d *Daemon) resync(ctx context.Context) {
 		d.log.WithFields(logrus.Fields{"ops": len(rep.Ops), "took": rep.Took.Round(time.Microsecond).String()}).Debug("full pass done")
 	}
 	if err == nil && d.snapshot {
+		d.epoch = epoch
 		d.setState(func(s *State) {
 			if s.Fenced == nil {
 				s.Pass = nil

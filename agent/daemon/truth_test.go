@@ -1,8 +1,11 @@
 package daemon_test
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,9 +101,7 @@ func TestUnansweredCall(t *testing.T) {
 			t.Errorf("another attachment took %v", took)
 		}
 	}
-	if err := b.daemon.State().Ready(); err != nil {
-		t.Errorf("the agent is not ready: %v", err)
-	}
+	b.ready()
 	after, err := b.status("c1")
 	must(t, err)
 	if after.writes != before.writes {
@@ -108,4 +109,70 @@ func TestUnansweredCall(t *testing.T) {
 	}
 	b.sim.ClearFaults()
 	b.await("c2", 0, "Ready/Applied")
+}
+
+// lateNews is a VPP whose events come late.
+type lateNews struct {
+	*vpp.VPP
+	events chan vpp.Event
+}
+
+func (l *lateNews) Events() <-chan vpp.Event { return l.events }
+
+func (l *lateNews) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case e := <-l.VPP.Events():
+				time.Sleep(200 * time.Millisecond)
+				select {
+				case <-ctx.Done():
+				case l.events <- e:
+				}
+			}
+		}
+	})
+	return l.VPP.Run(ctx)
+}
+
+// passes is the number of full passes, from the metrics.
+func passes(metrics string) string {
+	_, after, _ := strings.Cut(metrics, `vppcni_pass_seconds_count{pass="resync"} `)
+	n, _, _ := strings.Cut(after, "\n")
+	return n
+}
+
+// TestReadyMeansReady: when the first status says Ready the agent's first full
+// pass is over, and stays so: the news of the connection to VPP, which may come
+// later, asks for no other one.
+func TestReadyMeansReady(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.startVPP()
+	b.start(func(c *daemon.Config) {
+		v := vpp.New(vpp.Config{Socket: b.sim.APISocket(), RunDir: b.runDir, CallTimeout: callTimeout, Logger: c.Log})
+		c.VPP = &lateNews{VPP: v, events: make(chan vpp.Event)}
+	})
+	b.eventually("VPP", func() error {
+		b.put("c1", host("p1")) // a change lets the agent look
+		if s, err := b.status("c1"); err != nil || describe(s) != "Ready/Applied" {
+			return fmt.Errorf("status %s, %w", describe(s), err)
+		}
+		return nil
+	})
+	_, metrics := get(t, b.daemon.Handler(b.daemon.Checks), "/metrics")
+	first := passes(metrics)
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if code, body := get(t, b.daemon.Handler(b.daemon.Checks), "/verify"); code != http.StatusOK {
+			t.Fatalf("verify: %d %s", code, body)
+		}
+	}
+	b.ready()
+	_, metrics = get(t, b.daemon.Handler(b.daemon.Checks), "/metrics")
+	if now := passes(metrics); now != first {
+		t.Errorf("another full pass: %s, before %s", now, first)
+	}
 }

@@ -157,11 +157,12 @@ func (v *VPP) follow(events api.Watcher) {
 func (v *VPP) setUp(s *session) {
 	v.mu.Lock()
 	v.sess = s
-	v.info = Info{Connected: true, PID: s.pid, Version: s.version}
+	v.info = Info{Connected: true, PID: s.pid, Version: s.version, Epoch: v.info.Epoch + 1}
+	epoch := v.info.Epoch
 	v.mu.Unlock()
 	v.index.clear()
 	v.log.WithFields(logrus.Fields{"pid": s.pid, "version": s.version}).Info("VPP connected")
-	v.events.put(Event{Kind: EventConnected, PID: s.pid, Version: s.version})
+	v.events.put(Event{Kind: EventConnected, PID: s.pid, Version: s.version, Epoch: epoch})
 }
 
 // dropSession forgets a session that has ended and takes leave of VPP.

@@ -10,7 +10,7 @@ type EventKind int
 
 // The kinds of events.
 const (
-	// EventConnected: VPP is there. PID, Version and NewVPP are set.
+	// EventConnected: VPP is there. PID, Version, Epoch and NewVPP are set.
 	EventConnected EventKind = iota + 1
 	// EventDisconnected: VPP is gone. Err is set.
 	EventDisconnected
@@ -36,6 +36,8 @@ type Event struct {
 	Kind    EventKind
 	PID     uint32
 	Version string
+	// Epoch is that of Info, for EventConnected.
+	Epoch uint64
 	// NewVPP: this VPP is not the one of the last EventConnected that was read;
 	// it has nothing of ours.
 	NewVPP bool

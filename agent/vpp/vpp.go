@@ -98,6 +98,9 @@ type Info struct {
 	// PID is VPP's process id as VPP tells it, 0 if there was none yet.
 	PID     uint32
 	Version string
+	// Epoch is another number whenever VPP is connected or answers again: what was
+	// learned in one epoch holds in it.
+	Epoch uint64
 	// Err says why VPP is not there, or that it does not answer.
 	Err error
 }

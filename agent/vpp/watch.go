@@ -113,9 +113,9 @@ func (v *VPP) setMute(s *session, err error) {
 		}
 		v.index.clear()
 		s.mute.Store(nil)
-		v.setInfo(Info{Connected: true, PID: s.pid, Version: s.version})
+		epoch := v.setInfo(Info{Connected: true, PID: s.pid, Version: s.version})
 		v.log.WithField("pid", s.pid).Info("VPP answers again")
-		v.events.put(Event{Kind: EventConnected, PID: s.pid, Version: s.version})
+		v.events.put(Event{Kind: EventConnected, PID: s.pid, Version: s.version, Epoch: epoch})
 		return
 	}
 	s.mute.Store(&err)
@@ -126,8 +126,11 @@ func (v *VPP) setMute(s *session, err error) {
 	}
 }
 
-func (v *VPP) setInfo(info Info) {
+// setInfo begins another epoch.
+func (v *VPP) setInfo(info Info) uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	info.Epoch = v.info.Epoch + 1
 	v.info = info
+	return info.Epoch
 }

@@ -160,9 +160,11 @@ type Daemon struct {
 	vppSeen, up bool
 	pid         uint32
 	// epoch is the connection to VPP of the last full pass.
-	epoch  uint64
-	due    dues
-	rested time.Time // before it, interfaces are not read again
+	epoch uint64
+	due   dues
+	// drifted are the objects of drift that are not mended yet, by when found.
+	drifted map[model.ID]time.Time
+	rested  time.Time // before it, interfaces are not read again
 
 	mu    sync.Mutex // guards what follows, for readers outside the loop
 	state State
@@ -204,7 +206,7 @@ func New(cfg Config) (*Daemon, error) {
 		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(), fence: make(chan struct{}, 1),
 		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
 		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
-		held:  map[string]*record{},
+		held: map[string]*record{}, drifted: map[model.ID]time.Time{},
 		state: state, told: state,
 		pending: map[string]report.Pending{},
 	}, nil

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -260,9 +261,23 @@ func TestDriftIsMended(t *testing.T) {
 	if _, err := operator.Dump(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := operator.Put(t.Context(), model.MTU{Interface: id, Bytes: 1300}, nil); err != nil {
-		t.Fatal(err)
+	metrics := func(want ...string) error {
+		_, body := get(t, b.daemon.Handler(b.daemon.Checks), "/metrics")
+		for _, w := range want {
+			if !strings.Contains(body, "\n"+w) {
+				return fmt.Errorf("metrics lack %q", w)
+			}
+		}
+		return nil
 	}
+	mend := b.refuseAfter(operator, "sw_interface_set_mtu", model.MTU{Interface: id, Bytes: 1300})
+	b.eventually("drift", func() error {
+		return metrics(`vppcni_drift_total{kind="mtu"} 1`, `vppcni_write_failures_total{kind="mtu",op="put"} 2`)
+	})
+	if err := metrics("vppcni_drift_mended_total"); err == nil {
+		t.Error("drift is said to be mended that is not")
+	}
+	mend()
 	b.eventually("the MTU", func() error {
 		if err := operator.RefreshInterfaces(t.Context()); err != nil {
 			return err
@@ -272,10 +287,24 @@ func TestDriftIsMended(t *testing.T) {
 		}
 		return nil
 	})
+	b.eventually("the count", func() error {
+		return metrics(`vppcni_drift_total{kind="mtu"} 1`, `vppcni_drift_mended_total{kind="mtu"} 1`)
+	})
 	if err := os.RemoveAll(filepath.Join(b.runDir, "pods")); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the directory", func() error { _, err := os.Stat(filepath.Join(b.runDir, "pods/p1")); return err })
+}
+
+// refuseAfter puts an object by hand, and lets VPP refuse the message from then
+// on until the function that it returns is called.
+func (b *bench) refuseAfter(operator *vpp.VPP, message string, o model.Object) func() {
+	b.t.Helper()
+	if err := operator.Put(b.t.Context(), o, nil); err != nil {
+		b.t.Fatal(err)
+	}
+	b.sim.Refuse(message, -1, -1)
+	return func() { b.sim.Refuse(message, 0, 0) }
 }
 
 func TestEtcdAway(t *testing.T) {

@@ -318,6 +318,7 @@ func (d *Daemon) sync(ctx context.Context) {
 		d.logOps(rep)
 	}
 	d.take(rep.Results)
+	d.mended()
 	// Where VPP is there after all, no event tells to try again.
 	if d.cfg.VPP.Info().Connected && d.engine.Away(d.cfg.VPP) {
 		d.resyncAt(time.Now().Add(againPause))
@@ -333,11 +334,10 @@ func (d *Daemon) resync(ctx context.Context) {
 		return
 	}
 	d.cfg.Metrics.pass("resync", rep)
-	for _, diff := range rep.Drift {
-		d.log.WithFields(logrus.Fields{"kind": diff.ID.Kind.String(), "id": diff.ID.Name, "op": string(diff.Op), "keys": diff.Keys}).Warn("drift found")
-	}
+	d.found(rep.Drift)
 	d.logOps(rep)
 	d.take(rep.Results)
+	d.mended()
 	switch {
 	case err != nil && d.cfg.VPP.Info().Connected:
 		d.resyncAt(time.Now().Add(againPause))
@@ -360,6 +360,27 @@ func (d *Daemon) resync(ctx context.Context) {
 			}
 		}
 		clear(d.orphans)
+	}
+}
+
+// found tells of objects that are not as they were left.
+func (d *Daemon) found(drift []reconcile.Difference) {
+	for _, diff := range drift {
+		d.log.WithFields(logrus.Fields{"kind": diff.ID.Kind.String(), "id": diff.ID.Name, "op": string(diff.Op), "keys": diff.Keys}).Warn("drift found")
+		if _, known := d.drifted[diff.ID]; !known {
+			d.drifted[diff.ID] = time.Now()
+		}
+	}
+}
+
+// mended tells of those that are as wanted again.
+func (d *Daemon) mended() {
+	for id, since := range d.drifted {
+		if d.engine.AsWanted(id) {
+			delete(d.drifted, id)
+			d.cfg.Metrics.mended.WithLabelValues(id.Kind.String()).Inc()
+			d.log.WithFields(logrus.Fields{"kind": id.Kind.String(), "id": id.Name, "took": time.Since(since).Round(time.Microsecond).String()}).Info("drift mended")
+		}
 	}
 }
 

@@ -12,12 +12,12 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	writes, failures, retries, drift, eventsSeen *prometheus.CounterVec
-	statuses                                     *prometheus.CounterVec
-	attachments                                  *prometheus.GaugeVec
-	passes                                       *prometheus.HistogramVec
-	writeTime                                    *prometheus.HistogramVec
-	vppUp, etcdUp, held                          prometheus.Gauge
+	writes, failures, retries, eventsSeen *prometheus.CounterVec
+	drift, mended, statuses               *prometheus.CounterVec
+	attachments                           *prometheus.GaugeVec
+	passes                                *prometheus.HistogramVec
+	writeTime                             *prometheus.HistogramVec
+	vppUp, etcdUp, held                   prometheus.Gauge
 }
 
 // NewMetrics makes a registry with all metrics at zero.
@@ -37,6 +37,7 @@ func NewMetrics() *Metrics {
 		failures:   counter("write_failures_total", "Writes of objects that failed.", "kind", "op"),
 		retries:    counter("write_retries_total", "Writes of objects that had failed before.", "kind"),
 		drift:      counter("drift_total", "Objects found otherwise than they had been left.", "kind"),
+		mended:     counter("drift_mended_total", "Objects of drift_total that are as wanted again.", "kind"),
 		eventsSeen: counter("events_total", "Events by where they came from.", "source"),
 		statuses:   counter("status_writes_total", "Statuses written to etcd.", "result"),
 		attachments: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -48,7 +49,7 @@ func NewMetrics() *Metrics {
 		vppUp:     gauge("vpp_connected", "1 while VPP is connected."),
 		etcdUp:    gauge("etcd_connected", "1 while the view of etcd is up to date."),
 	}
-	m.registry.MustRegister(m.writes, m.failures, m.retries, m.drift, m.eventsSeen, m.statuses, m.attachments,
+	m.registry.MustRegister(m.writes, m.failures, m.retries, m.drift, m.mended, m.eventsSeen, m.statuses, m.attachments,
 		m.passes, m.writeTime, m.vppUp, m.etcdUp, m.held,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, s := range []schema.State{schema.Pending, schema.Ready, schema.Failed} {

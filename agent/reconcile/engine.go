@@ -171,6 +171,21 @@ func (e *Engine) Away(driver Driver) bool {
 	return slices.ContainsFunc(e.sides, func(s *side) bool { return s.driver == driver && s.away != nil })
 }
 
+// AsWanted says whether what is known to be there under id is what is wanted.
+func (e *Engine) AsWanted(id model.ID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.of[id.Kind]; s == nil || s.away != nil {
+		return false
+	}
+	want := e.wanted.object(id)
+	if want == nil {
+		_, there := e.actual.objects[id]
+		return !there
+	}
+	return e.actual.is(want)
+}
+
 // NextRetry is when the next object is due for another attempt.
 func (e *Engine) NextRetry() (time.Time, bool) {
 	e.mu.Lock()

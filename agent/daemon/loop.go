@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -360,45 +359,5 @@ func (d *Daemon) resync(ctx context.Context) {
 			}
 		}
 		clear(d.orphans)
-	}
-}
-
-// found tells of objects that are not as they were left.
-func (d *Daemon) found(drift []reconcile.Difference) {
-	for _, diff := range drift {
-		d.log.WithFields(logrus.Fields{"kind": diff.ID.Kind.String(), "id": diff.ID.Name, "op": string(diff.Op), "keys": diff.Keys}).Warn("drift found")
-		if _, known := d.drifted[diff.ID]; !known {
-			d.drifted[diff.ID] = time.Now()
-		}
-	}
-}
-
-// mended tells of those that are as wanted again.
-func (d *Daemon) mended() {
-	for id, since := range d.drifted {
-		if d.engine.AsWanted(id) {
-			delete(d.drifted, id)
-			d.cfg.Metrics.mended.WithLabelValues(id.Kind.String()).Inc()
-			d.log.WithFields(logrus.Fields{"kind": id.Kind.String(), "id": id.Name, "took": time.Since(since).Round(time.Microsecond).String()}).Info("drift mended")
-		}
-	}
-}
-
-// logOps tells what was done. Many operations are one line each at level debug
-// only.
-func (d *Daemon) logOps(rep reconcile.Report) {
-	for _, op := range rep.Ops {
-		log := d.log.WithFields(logrus.Fields{
-			"op": string(op.Verb), "kind": op.ID.Kind.String(), "id": op.ID.Name, "took": op.Took.Round(time.Microsecond).String(),
-		})
-		switch {
-		case errors.Is(op.Err, context.Canceled): // broken off
-		case op.Err != nil && op.Retry:
-			log.WithField("err", op.Err).Debug("object refused again")
-		case op.Err != nil:
-			log.WithField("err", op.Err).Warn("object refused, will be tried again")
-		default:
-			log.Debug("object applied")
-		}
 	}
 }

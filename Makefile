@@ -12,7 +12,7 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp bench lint fix generate clean
+.PHONY: help build tools demo test test-vpp bench robustness lint fix generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +33,20 @@ $(BIN)/vpp-container-agent: $(GOFILES)
 $(BIN)/vpp-cnictl: $(GOFILES)
 	$(BUILD) -o $@ ./agent/ctl
 
-tools: $(BIN)/vppsim $(BIN)/etcdctl $(BIN)/host-local $(BIN)/static ## build the simulator, etcdctl and two IPAM plugins into bin/
+# The same programs with points at which a test can let them die or wait.
+$(BIN)/failpoints/%: $(GOFILES)
+	@mkdir -p $(@D)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags failpoints -o $@ ./$(MAIN_$*)
+MAIN_vpp-cni := cni
+MAIN_vpp-agent := agent
+MAIN_vpp-container-agent := container-agent
+
+tools: $(BIN)/failpoints/vpp-cni $(BIN)/vppsim $(BIN)/etcd $(BIN)/etcdctl $(BIN)/host-local $(BIN)/static ## build the simulator, etcd, etcdctl, two IPAM plugins and the plugin with failpoints into bin/
 
 $(BIN)/vppsim: $(GOFILES)
 	$(BUILD) -o $@ ./test/vppsim/cmd/vppsim
+$(BIN)/etcd: go.mod test/etcdtest/cmd/etcd/main.go
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./test/etcdtest/cmd/etcd
 $(BIN)/etcdctl: go.mod
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ go.etcd.io/etcd/etcdctl/v3
 $(BIN)/host-local $(BIN)/static: $(BIN)/%: go.mod
@@ -60,6 +70,10 @@ bench: build tools ## hold times, CPU and memory to their bounds: make bench [VP
 	$(BUILD) -o $(BIN)/weigh ./test/bench/weigh
 	$(BUILD) -o $(BIN)/bench ./test/bench
 	VPP=$(VPP) $(BIN)/bench --bin $(BIN) $(if $(QUICK),--quick)
+
+robustness: build tools ## let faults and operations meet for MINUTES (1), as SEED says (a new one)
+	$(BUILD) -o $(BIN)/robustness ./test/robustness/cmd/robustness
+	$(BIN)/robustness -bin $(BIN) -vpp "$(VPP)" -minutes $(or $(MINUTES),1) -seed $(or $(SEED),0)
 
 lint: ## golangci-lint, the version that is pinned here
 	$(LINT) run ./...

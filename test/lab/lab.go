@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Config says what the lab runs.
@@ -28,6 +29,10 @@ type Config struct {
 	// TempDir is where the lab's directory is made; empty means /tmp. On tmpfs,
 	// as /run is on a node, VPP binds its sockets faster.
 	TempDir string
+	// PodHeap is the main heap of a pod's VPP; empty means 128M.
+	PodHeap string
+	// AuditInterval and LeaseTTL are the agents'; 0 means the product's default.
+	AuditInterval, LeaseTTL time.Duration
 }
 
 // Lab is a set of nodes and pods on one etcd.
@@ -54,6 +59,9 @@ func New(cfg Config) (*Lab, error) {
 	}
 	if cfg.HostHeap == "" {
 		cfg.HostHeap = "256M"
+	}
+	if cfg.PodHeap == "" {
+		cfg.PodHeap = "128M"
 	}
 	if cfg.LogLevel == "" {
 		cfg.LogLevel = "info"
@@ -105,7 +113,7 @@ func (l *Lab) Logs(lines int) map[string]string {
 	for _, n := range l.nodes {
 		logs[n.VPP.Name] = n.VPP.LogTail(lines)
 		logs[n.Agent.Name] = n.Agent.LogTail(lines)
-		for _, p := range n.pods {
+		for _, p := range n.list() {
 			logs[p.VPP.Name] = p.VPP.LogTail(lines)
 			logs[p.Agent.Name] = p.Agent.LogTail(lines)
 		}

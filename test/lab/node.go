@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vpp-cni/vpp-cni/test/proc"
@@ -28,8 +30,10 @@ type Node struct {
 	// HTTP is the socket of the agent's health, metrics and verify.
 	HTTP string
 
-	lab  *Lab
-	dir  string
+	lab *Lab
+	dir string
+
+	mu   sync.Mutex
 	pods []*Pod
 }
 
@@ -66,6 +70,12 @@ func (n *Node) writeConfig() error {
 	}
 	text := fmt.Sprintf("node: %s\nrunDir: %s\netcd:\n  endpoints: %s\nagent:\n  vppSocket: %s\n  http: unix://%s\n",
 		n.Name, n.RunDir, endpoints, n.VPP.APISocket, n.HTTP)
+	if d := n.lab.cfg.AuditInterval; d != 0 {
+		text += fmt.Sprintf("  auditInterval: %s\n", d)
+	}
+	if d := n.lab.cfg.LeaseTTL; d != 0 {
+		text += fmt.Sprintf("  leaseTTL: %s\n", d)
+	}
 	if n.lab.cfg.Prefix != "" {
 		text += "prefix: " + n.lab.cfg.Prefix + "\n"
 	}
@@ -85,12 +95,17 @@ func (n *Node) WaitReady(ctx context.Context) error {
 
 // Get asks the agent's HTTP socket for path.
 func (n *Node) Get(ctx context.Context, path string) (code int, body string, err error) {
+	return get(ctx, n.Agent.Name, n.HTTP, path)
+}
+
+// get asks an agent's HTTP socket for path.
+func get(ctx context.Context, agent, socket, path string) (code int, body string, err error) {
 	client := &http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", n.HTTP)
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 			},
 		},
 	}
@@ -100,7 +115,7 @@ func (n *Node) Get(ctx context.Context, path string) (code int, body string, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, "", fmt.Errorf("agent of %s: %w", n.Name, err)
+		return 0, "", fmt.Errorf("%s: %w", agent, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
@@ -134,9 +149,24 @@ func (n *Node) Left() ([]string, error) {
 	return left, nil
 }
 
+// Forget ends a pod's processes and takes it off the node; what is attached
+// stays attached.
+func (n *Node) Forget(p *Pod) error {
+	n.mu.Lock()
+	n.pods = slices.DeleteFunc(n.pods, func(o *Pod) bool { return o.UID == p.UID })
+	n.mu.Unlock()
+	return errors.Join(p.Agent.Kill(), p.VPP.Kill(), os.RemoveAll(p.VPP.Dir))
+}
+
+func (n *Node) list() []*Pod {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.pods)
+}
+
 func (n *Node) close() error {
 	var errs []error
-	for _, p := range n.pods {
+	for _, p := range n.list() {
 		errs = append(errs, p.Stop())
 	}
 	return errors.Join(append(errs, n.Agent.Stop(), n.VPP.Kill())...)

@@ -32,34 +32,52 @@ type Pod struct {
 	VPP       *proc.VPP
 	Agent     *proc.Process
 	Node      *Node
+	// HTTP is the socket of the container agent's health, metrics and verify.
+	HTTP string
 }
 
 // NewPod makes a pod's names; nothing runs yet. As on a real node, ADD comes
 // before the containers.
 func (n *Node) NewPod(namespace, name string) (*Pod, error) {
-	id := make([]byte, 48)
-	if _, err := rand.Read(id); err != nil {
+	var id [48]byte
+	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", name, err)
 	}
-	h := hex.EncodeToString(id)
+	return n.NewPodAs(namespace, name, id)
+}
+
+// NewPodAs is NewPod with the bytes that sandbox id and UID are made of.
+func (n *Node) NewPodAs(namespace, name string, id [48]byte) (*Pod, error) {
+	h := hex.EncodeToString(id[:])
 	uid := strings.Join([]string{h[64:72], h[72:76], h[76:80], h[80:84], h[84:96]}, "-")
 	p := &Pod{Namespace: namespace, Name: name, Container: h[:64], UID: uid, Node: n}
 	dir := filepath.Join(n.dir, name)
 	var err error
-	if p.VPP, err = proc.NewVPP(n.Name+"-"+name, n.lab.cfg.PodVPP, dir, "128M"); err != nil {
+	if p.VPP, err = proc.NewVPP(n.Name+"-"+name, n.lab.cfg.PodVPP, dir, n.lab.cfg.PodHeap); err != nil {
 		return nil, err
 	}
+	p.HTTP = filepath.Join(dir, "agent.sock")
 	args := []string{
 		"--endpoints", strings.Join(n.lab.cfg.Endpoints, ","), "--node", n.Name, "--pod", p.UID,
 		"--socket-dir", p.SocketDir(), "--vpp-socket", p.VPP.APISocket,
-		"--http", "unix://" + filepath.Join(dir, "agent.sock"), "--log-level", n.lab.cfg.LogLevel,
+		"--http", "unix://" + p.HTTP, "--log-level", n.lab.cfg.LogLevel,
+	}
+	if d := n.lab.cfg.AuditInterval; d != 0 {
+		args = append(args, "--audit-interval", d.String())
 	}
 	if n.lab.cfg.Prefix != "" {
 		args = append(args, "--prefix", n.lab.cfg.Prefix)
 	}
 	p.Agent = proc.New(n.Name+"-"+name+"-agent", dir, n.lab.bin("vpp-container-agent"), args...)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.pods = append(n.pods, p)
 	return p, nil
+}
+
+// Get asks the container agent's HTTP socket for path.
+func (p *Pod) Get(ctx context.Context, path string) (code int, body string, err error) {
+	return get(ctx, p.Agent.Name, p.HTTP, path)
 }
 
 // SocketDir is the pod's directory of sockets; in the lab host and pod see it
@@ -95,9 +113,12 @@ func (p *Pod) Runtime(ifname string) *libcni.RuntimeConf {
 
 // CNI calls plugins as a runtime on this node does, with a cache of its own.
 func (n *Node) CNI() *libcni.CNIConfig {
-	return libcni.NewCNIConfigWithCacheDir([]string{n.lab.cfg.BinDir}, filepath.Join(n.dir, "cni-cache"), &invoke.DefaultExec{
-		RawExec: &invoke.RawExec{Stderr: nil},
-	})
+	return n.CNIBy(&invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: nil}})
+}
+
+// CNIBy is CNI with plugins that exec starts.
+func (n *Node) CNIBy(exec invoke.Exec) *libcni.CNIConfig {
+	return libcni.NewCNIConfigWithCacheDir([]string{n.lab.cfg.BinDir}, filepath.Join(n.dir, "cni-cache"), exec)
 }
 
 // Network reads a network configuration list. The plugin finds the node's

@@ -101,9 +101,9 @@ func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, err
 			return 0, fmt.Errorf("%s: the pod's interface is taken by a value that cannot be read: %w", what, p.Err)
 		}
 		if old := p.Value.Container; old != a.Container {
-			remove, err := s.replaced(a.Node, old, a.IfName, p.Rev)
-			if err != nil {
-				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, err)
+			remove, rerr := s.replaced(a.Node, old, a.IfName, p.Rev)
+			if rerr != nil {
+				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, rerr)
 			}
 			ops = append(ops, remove...)
 		}

@@ -105,9 +105,9 @@ func (s *Store) detachOnce(ctx context.Context, r removal) (Detached, bool, erro
 	case e.status != nil:
 		guards = append(guards, present(statusKey, "the host end's status went"))
 	case (e.host != nil || e.held > 0) && !r.silent:
-		w, err := removed(e.removedRev())
-		if err != nil {
-			return Detached{}, false, fmt.Errorf("%s: %w", r.what, err)
+		w, werr := removed(e.removedRev())
+		if werr != nil {
+			return Detached{}, false, fmt.Errorf("%s: %w", r.what, werr)
 		}
 		guards = append(guards, atRev(statusKey, 0, "the host end's status appeared"))
 		ops = append(ops, clientv3.OpPut(statusKey, string(w)))

@@ -54,8 +54,9 @@
 //
 //   - Keys are written and removed in one transaction, so there is never half an
 //     attachment.
-//   - Addresses come before keys and go after them: no key names an address that
-//     somebody else may get, at worst an address is given out that no key names.
+//   - Addresses come before keys and go after them: no host end names an address
+//     that somebody else may get, at worst an address is given out that no key
+//     names.
 //   - A runtime owes a DEL for every ADD that did not succeed, and repeats a DEL
 //     until it does. DEL runs IPAM's DEL whatever it finds in etcd.
 //   - An ADD of a pod's new sandbox takes over the old one's keys and gives its

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -16,6 +18,24 @@ func (w *world) killed(point string, c runtimeCall, conf string) {
 	o := p.wait()
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 		w.t.Fatalf("%s was not killed at %s: exit %d: %s\n%s", c.verb, point, o.exit, o.stdout, o.stderr)
+	}
+	w.claimed()
+}
+
+// claimed fails the test if a host end names an address that IPAM may give to
+// somebody else. (A pod end without its host end is GC's claim alone.)
+func (w *world) claimed() {
+	w.t.Helper()
+	given := w.allocated()
+	for key := range w.stored() {
+		if !strings.Contains(key, "/host/") {
+			continue
+		}
+		for _, a := range decode[schema.HostInterface](w, key).PodAddresses {
+			if !slices.Contains(given, a.String()) {
+				w.t.Errorf("key %s names %s, which IPAM may give to another pod", key, a)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // write makes the values and puts both ends in one transaction. What others
 // change meanwhile is looked at again.
 func (a *adding) write(ctx context.Context) error {
-	for range attachTries {
+	for try := range attachTries {
 		want, err := a.req.build(a.ip)
 		if err != nil {
 			return a.buildError(err)
@@ -37,6 +38,9 @@ func (a *adding) write(ctx context.Context) error {
 			a.unknown = errors.Is(err, store.ErrUnavailable)
 			a.certain = errors.Is(err, store.ErrNoSpace)
 			return storeError("the attachment cannot be written to etcd", errors.Join(context.Cause(ctx), err))
+		}
+		if err := pause(ctx, try); err != nil {
+			return storeError("the attachment cannot be written to etcd", err)
 		}
 		if err := a.look(ctx); err != nil {
 			return err
@@ -155,17 +159,27 @@ func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
 	return e
 }
 
-// retryPause is the time between two tries to ask an etcd that is not available.
-const retryPause = 100 * time.Millisecond
+// The pauses between two tries to ask an etcd that is not available or is changed
+// by others: they double, with jitter, so that a thousand calls do not ask it in
+// step.
+const (
+	firstPause = 20 * time.Millisecond
+	maxPause   = time.Second
+)
+
+func pause(ctx context.Context, try int) error {
+	d := min(maxPause, firstPause<<min(try, 10))
+	return sleep(ctx, d/2+rand.N(d/2)) //nolint:gosec // spreading load needs no secrecy
+}
 
 // detach removes this call's keys, and waits for the agent to say that VPP's
 // part is gone. An etcd that is not available is asked again.
 func (a *adding) detach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
-	for {
+	for try := 0; ; try++ {
 		err := a.detachOnce(ctx)
-		if !errors.Is(err, store.ErrUnavailable) || sleep(ctx, retryPause) != nil {
+		if !errors.Is(err, store.ErrUnavailable) || pause(ctx, try) != nil {
 			return err
 		}
 	}

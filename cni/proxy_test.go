@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between the plugin and etcd, so that etcd can be slow, mute or
@@ -16,9 +17,10 @@ type proxy struct {
 
 	mu      sync.Mutex
 	open    *sync.Cond
-	paused  bool // towards etcd, and back
-	mute    bool // back
-	waiting int  // connections with bytes that wait
+	paused  bool          // towards etcd, and back
+	mute    bool          // back
+	delay   time.Duration // of each read, both ways
+	waiting int           // connections with bytes that wait
 	conns   []net.Conn
 	wg      sync.WaitGroup
 }
@@ -72,7 +74,9 @@ func (p *proxy) copy(to, from net.Conn, back bool) {
 			p.open.Wait()
 			p.waiting--
 		}
+		delay := p.delay
 		p.mu.Unlock()
+		time.Sleep(delay)
 		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
@@ -84,6 +88,13 @@ func (p *proxy) pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused = true
+}
+
+// slow makes each message wait.
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
 }
 
 // silence holds etcd's answers back.

@@ -18,6 +18,7 @@ import (
 // revision it speaks of, and deletes the status when the host end is gone. What
 // it missed while it was silent it makes good when it speaks again.
 type standIn struct {
+	cli    *clientv3.Client
 	keys   schema.Keys
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -39,13 +40,13 @@ type mode struct {
 	message string
 }
 
-func startStandIn(t *testing.T, keys schema.Keys) *standIn {
+func startStandIn(t *testing.T, cli *clientv3.Client, keys schema.Keys) *standIn {
 	t.Helper()
-	a := &standIn{keys: keys, done: make(chan struct{}), indexes: map[string]int{}}
+	a := &standIn{cli: cli, keys: keys, done: make(chan struct{}), indexes: map[string]int{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.announce(t, schema.AgentInfo{Ready: true})
 	prefix := keys.HostPrefix(testNode)
-	watch := programs.cli.Watch(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	watch := a.cli.Watch(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-watch
 	go func() {
 		defer close(a.done)
@@ -68,7 +69,7 @@ func (a *standIn) announce(t *testing.T, info schema.AgentInfo) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := programs.cli.Put(a.ctx, a.keys.Agent(testNode), string(value)); err != nil {
+	if _, err := a.cli.Put(a.ctx, a.keys.Agent(testNode), string(value)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -76,7 +77,7 @@ func (a *standIn) announce(t *testing.T, info schema.AgentInfo) {
 // leave deletes the agent's presence.
 func (a *standIn) leave(t *testing.T) {
 	t.Helper()
-	if _, err := programs.cli.Delete(a.ctx, a.keys.Agent(testNode)); err != nil {
+	if _, err := a.cli.Delete(a.ctx, a.keys.Agent(testNode)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -93,7 +94,7 @@ func (a *standIn) set(m mode) {
 // sweep deletes the statuses of host ends that are gone.
 func (a *standIn) sweep() {
 	prefix := a.keys.HostStatusPrefix(testNode)
-	resp, err := programs.cli.Get(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	resp, err := a.cli.Get(a.ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
 		return
 	}
@@ -105,7 +106,7 @@ func (a *standIn) sweep() {
 
 // forget deletes a status while its host end is gone.
 func (a *standIn) forget(host, status string) (*clientv3.TxnResponse, error) {
-	return programs.cli.Txn(a.ctx).If(clientv3.Compare(clientv3.CreateRevision(host), "=", 0)).Then(clientv3.OpDelete(status)).Commit()
+	return a.cli.Txn(a.ctx).If(clientv3.Compare(clientv3.CreateRevision(host), "=", 0)).Then(clientv3.OpDelete(status)).Commit()
 }
 
 func (a *standIn) current() mode {
@@ -178,7 +179,7 @@ func (a *standIn) answer(ev *clientv3.Event, key string, index uint32, m mode) e
 	if err != nil {
 		return err
 	}
-	_, err = programs.cli.Txn(a.ctx).
+	_, err = a.cli.Txn(a.ctx).
 		If(clientv3.Compare(clientv3.ModRevision(string(ev.Kv.Key)), "=", ev.Kv.ModRevision)).
 		Then(clientv3.OpPut(key, string(value))).Commit()
 	return err

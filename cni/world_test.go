@@ -21,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 )
 
 const (
@@ -37,9 +38,11 @@ type world struct {
 	dir      string
 	prefix   string
 	endpoint string
+	cli      *clientv3.Client
 	keys     schema.Keys
 	agent    *standIn
 	timeout  string
+	limit    time.Duration // of a call
 	env      []string
 }
 
@@ -52,7 +55,24 @@ func newWorld(t *testing.T) *world {
 // newWorldNamed is for a test that needs a second world.
 func newWorldNamed(t *testing.T, name string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), endpoint: programs.etcd.Endpoints()[0], timeout: "5s"}
+	return newWorldOn(t, programs.etcd, programs.cli, name)
+}
+
+// newWorldApart has an etcd of its own, for what would harm the others.
+func newWorldApart(t *testing.T, opts etcdtest.Options) (*world, *etcdtest.Cluster) {
+	t.Helper()
+	c := etcdtest.Start(t, opts)
+	cli, err := c.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cli.Close() })
+	return newWorldOn(t, c, cli, ""), c
+}
+
+func newWorldOn(t *testing.T, etcd *etcdtest.Cluster, cli *clientv3.Client, name string) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), endpoint: strings.Join(etcd.Endpoints(), `","`), cli: cli, timeout: "5s", limit: 40 * time.Second}
 	w.prefix = "/t-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -64,14 +84,14 @@ func newWorldNamed(t *testing.T, name string) *world {
 		t.Fatal(err)
 	}
 	w.keys = keys
-	w.agent = startStandIn(t, keys)
+	w.agent = startStandIn(t, cli, keys)
 	return w
 }
 
 // conf is a network configuration: what every test needs, and after it fields
 // that come before the former where both are given.
 func (w *world) conf(fields ...string) string {
-	base := fmt.Sprintf(`"cniVersion":"1.1.0","name":"net","type":"vpp-cni","etcd":{"endpoints":[%q]},"prefix":%q,"node":%q,"timeout":%q,"logLevel":"debug"`,
+	base := fmt.Sprintf(`"cniVersion":"1.1.0","name":"net","type":"vpp-cni","etcd":{"endpoints":["%s"]},"prefix":%q,"node":%q,"timeout":%q,"logLevel":"debug"`,
 		w.endpoint, w.prefix, testNode, w.timeout)
 	return "{" + strings.Join(append([]string{base}, fields...), ",") + "}"
 }
@@ -172,7 +192,7 @@ func (w *world) call(c runtimeCall, conf string) outcome {
 
 func (p *process) wait() outcome {
 	p.w.t.Helper()
-	timer := time.AfterFunc(40*time.Second, func() { _ = p.cmd.Process.Kill() })
+	timer := time.AfterFunc(p.w.limit, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	err := p.cmd.Wait()
 	o := outcome{exit: p.cmd.ProcessState.ExitCode(), stdout: p.stdout.String(), stderr: p.stderr.String(), took: time.Since(p.start)}
@@ -289,7 +309,7 @@ func (w *world) stored() map[string]string {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	resp, err := programs.cli.Get(ctx, w.keys.Root(), clientv3.WithPrefix())
+	resp, err := w.cli.Get(ctx, w.keys.Root(), clientv3.WithPrefix())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -376,7 +396,7 @@ func (w *world) put(key, value string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if _, err := programs.cli.Put(ctx, w.keys.Root()+key, value); err != nil {
+	if _, err := w.cli.Put(ctx, w.keys.Root()+key, value); err != nil {
 		w.t.Fatal(err)
 	}
 }

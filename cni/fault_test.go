@@ -265,6 +265,19 @@ func TestAgentRestartsDuringAdd(t *testing.T) {
 	add.wait().ok(t)
 }
 
+// TestNewerAgent: an agent of a newer version says more than the plugin knows.
+func TestNewerAgent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agent.set(mode{newer: true})
+	w.put("nodes/node-1/agent", `{"node":"node-1","ready":true,"runDir":"/run/vpp-cni","future":1}`)
+	conf := w.conf(routedHost, w.hostLocal("host-local"))
+	prev := w.call(runtimeOf("ADD"), conf).ok(t).stdout
+	w.call(runtimeOf("CHECK"), w.conf(routedHost, w.hostLocal("host-local"), `"prevResult":`+prev)).ok(t)
+	w.call(runtimeOf("DEL"), conf).ok(t)
+	w.nothingLeft()
+}
+
 func TestSlowAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

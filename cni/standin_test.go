@@ -38,6 +38,7 @@ type mode struct {
 	state   schema.State // default Ready
 	reason  schema.Reason
 	message string
+	newer   bool // the status has a field that the plugin does not know
 }
 
 func startStandIn(t *testing.T, cli *clientv3.Client, keys schema.Keys) *standIn {
@@ -178,6 +179,9 @@ func (a *standIn) answer(ev *clientv3.Event, key string, index uint32, m mode) e
 	value, err := schema.Encode(st)
 	if err != nil {
 		return err
+	}
+	if m.newer {
+		value = []byte(`{"future":{"of":[1]},` + string(value[1:]))
 	}
 	_, err = a.cli.Txn(a.ctx).
 		If(clientv3.Compare(clientv3.ModRevision(string(ev.Kv.Key)), "=", ev.Kv.ModRevision)).

@@ -208,6 +208,28 @@ func TestSecondAgentOfTheSameName(t *testing.T) {
 // keeps everything, also what was detached meanwhile.
 func TestCutOffAgentComesBack(t *testing.T) {
 	t.Parallel()
+	signal := func(sig syscall.Signal) func(*testing.T, *etcdtest.Relay, *process) {
+		return func(t *testing.T, _ *etcdtest.Relay, p *process) {
+			t.Helper()
+			if err := p.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Run("the network is cut", func(t *testing.T) {
+		t.Parallel()
+		cutOff(t, func(_ *testing.T, r *etcdtest.Relay, _ *process) { r.Silence() },
+			func(_ *testing.T, r *etcdtest.Relay, _ *process) { r.Resume() })
+	})
+	// What etcd sends meanwhile waits for it in its sockets.
+	t.Run("the process is stopped", func(t *testing.T) {
+		t.Parallel()
+		cutOff(t, signal(syscall.SIGSTOP), signal(syscall.SIGCONT))
+	})
+}
+
+func cutOff(t *testing.T, cut, resume func(*testing.T, *etcdtest.Relay, *process)) {
+	t.Helper()
 	etcd := etcdtest.Start(t, etcdtest.Options{TCP: true})
 	relay := etcdtest.NewRelay(t, etcd.Endpoints()[0])
 	a, b := newMachine(t, etcd, relay.Endpoint()), newMachine(t, etcd, etcd.Endpoints()[0])
@@ -221,7 +243,7 @@ func TestCutOffAgentComesBack(t *testing.T) {
 	}
 	kept := len(holds(t, a))
 
-	relay.Silence()
+	cut(t, relay, first)
 	second := start(t, b.args...)
 	b.ready(t)
 	a.put(t, "c3", "p3")
@@ -238,7 +260,7 @@ func TestCutOffAgentComesBack(t *testing.T) {
 	info := b.presence(t, func(i *schema.AgentInfo) bool { return i != nil && i.Ready && i.PID == second.cmd.Process.Pid })
 	simA.ResetCalls()
 	before := revision(t, a)
-	relay.Resume()
+	resume(t, relay, first)
 	a.fenced(t, first, info)
 	a.put(t, "c4", "p4")
 	b.await(t, "c4")

@@ -53,6 +53,21 @@ func (k *known) note(cluster uint64, rev int64) {
 	}
 }
 
+// check refuses what does not go with what is known.
+func (k *known) check(cluster uint64, rev int64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.cluster == 0:
+		return nil
+	case k.cluster != cluster:
+		return twoClusters(k.cluster, cluster)
+	case rev < k.rev:
+		return &stale{fmt.Sprintf("etcd is at revision %d, and was at %d", rev, k.rev)}
+	}
+	return nil
+}
+
 // certain says whether there is nothing to ask the endpoints before a list.
 func (k *known) certain() bool {
 	k.mu.Lock()

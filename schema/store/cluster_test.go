@@ -51,7 +51,8 @@ func TestFollowTwoClusters(t *testing.T) {
 	is(t, err, nil)
 	endpoints := append(e.cluster.Endpoints(), other.Endpoints()...)
 
-	m := follow(e, openStore(t, store.Config{Endpoints: endpoints, RequestTimeout: 300 * time.Millisecond}))
+	s := openStore(t, store.Config{Endpoints: endpoints, RequestTimeout: 300 * time.Millisecond})
+	m := follow(e, s)
 	awaitLost(t, m, "the endpoints belong to different etcd clusters, none is believed")
 	time.Sleep(time.Second)
 	if told := m.told(); strings.Contains(told, "snapshot") {
@@ -64,6 +65,9 @@ func TestFollowTwoClusters(t *testing.T) {
 	is(t, other.Restart(0), nil)
 	e.cluster.Stop(0)
 	awaitLost(t, m, "only 1 of 2 endpoints are of it")
+	if entries, _, err := s.Subtree("").List(e.ctx, ""); err == nil {
+		t.Errorf("the other cluster's list of %d was believed", len(entries))
+	}
 	is(t, e.cluster.Restart(0), nil)
 	other.Stop(0)
 	e.put(hostKey(e, 2), "b")

@@ -204,18 +204,19 @@ func (p *Presence) step(ctx context.Context) error {
 
 // hold makes sure of the key.
 func (p *Presence) hold(ctx context.Context) error {
-	if p.lease == 0 || p.under != p.lease || p.dirty {
+	if p.lease == 0 || p.under != p.lease {
 		return p.acquire(ctx)
 	}
-	if err := p.refresh(ctx); isLeaseGone(err) {
+	// First the lease: an etcd without space refuses writes, but not this.
+	err := p.refresh(ctx)
+	switch {
+	case isLeaseGone(err), err == nil && p.dirty:
 		return p.acquire(ctx)
-	} else if err != nil {
+	case err != nil || time.Since(p.looked) < p.c.TTL:
 		return err
+	default:
+		return p.look(ctx)
 	}
-	if time.Since(p.looked) < p.c.TTL {
-		return nil
-	}
-	return p.look(ctx)
 }
 
 // confirm makes sure of the key where it is not known to be this owner's. It

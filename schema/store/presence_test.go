@@ -106,7 +106,8 @@ func TestPresence(t *testing.T) {
 // one ends.
 func TestPresenceOfTwo(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
-	a, b := instance(t, "a"), instance(t, "b")
+	// The first is of a newer version, with a field that the second does not know.
+	a, b := strings.Replace(instance(t, "a"), "{", `{"future":1,`, 1), instance(t, "b")
 	first := e.own(e.store, a)
 	eventually(t, "presence", e.read, a)
 	second := e.own(openStore(t, store.Config{Endpoints: e.cluster.Endpoints()}), b)
@@ -169,6 +170,27 @@ func TestPresenceCutOff(t *testing.T) {
 	eventually(t, "presence", e.read, a)
 	eventually(t, "the first's view", m.view, "host/c1/net1=desired")
 	eventually(t, "what the first was told", first.history, "mine, of b, mine")
+}
+
+// TestPresenceWithAFullEtcd: an etcd that takes no writes still keeps the lease.
+func TestPresenceWithAFullEtcd(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{Quota: 4 << 20})
+	p := e.own(e.store, "one")
+	eventually(t, "presence", e.read, "one")
+	is(t, e.cluster.Fill(e.ctx, "elsewhere"), nil)
+	is(t, p.Set(e.ctx, []byte("two")), store.ErrUnavailable)
+	for end := time.Now().Add(2 * ttl); time.Now().Before(end); time.Sleep(ttl / 10) {
+		if read := e.read(); read != "one" || !p.Owned() {
+			t.Fatalf("presence is %q, owned %t", read, p.Owned())
+		}
+	}
+	e.remove("elsewhere")
+	is(t, e.cluster.Compact(e.ctx), nil)
+	_, err := e.raw.Defragment(e.ctx, e.cluster.Endpoints()[0])
+	is(t, err, nil)
+	_, err = e.raw.AlarmDisarm(e.ctx, &clientv3.AlarmMember{})
+	is(t, err, nil)
+	eventually(t, "presence", e.read, "two")
 }
 
 // TestOwnedBy: without the key, or with one that has gone under the owner's

@@ -48,9 +48,13 @@ func (t *Subtree) watcher(c *clientv3.Client) clientv3.Watcher {
 }
 
 // List reads all keys under prefix at one revision, in pages, and returns that
-// revision.
+// revision. What another cluster says than the one that is followed, or the same
+// at an older revision, is an error: Follow finds out what that means.
 func (t *Subtree) List(ctx context.Context, prefix string) (map[string]Entry, int64, error) {
 	l, err := t.list(ctx, prefix, false)
+	if err == nil {
+		err = t.s.known.check(l.cluster, l.rev)
+	}
 	if err != nil {
 		return nil, 0, err
 	}

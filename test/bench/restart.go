@@ -35,10 +35,10 @@ func (s *suite) agentRestart(ctx context.Context) error {
 			return err
 		}
 		begin := time.Now()
-		if err := s.node.Agent.Start(); err != nil {
+		if err = s.node.Agent.Start(); err != nil {
 			return err
 		}
-		if err := s.until(ctx, true); err != nil {
+		if err = s.until(ctx, true); err != nil {
 			return err
 		}
 		took = append(took, time.Since(begin))

@@ -159,13 +159,13 @@ func (s *suite) sequential(ctx context.Context, p plugin) (add, del pair, cpu sh
 		return add, del, cpu, err
 	}
 	for i := range s.rounds {
-		wall, used, err := p.call(ctx, "ADD", i)
-		if err != nil {
-			return add, del, cpu, err
+		wall, used, failed := p.call(ctx, "ADD", i)
+		if failed != nil {
+			return add, del, cpu, failed
 		}
-		bare, err := s.floor.add(ctx, i)
-		if err != nil {
-			return add, del, cpu, err
+		bare, failed := s.floor.add(ctx, i)
+		if failed != nil {
+			return add, del, cpu, failed
 		}
 		add.ours, add.floor = append(add.ours, wall), append(add.floor, bare)
 		cpu.plugin += used
@@ -238,7 +238,7 @@ func (s *suite) weight(ctx context.Context) error {
 	p := s.plugin(confHostLocal(s.node))
 	for i := range 20 {
 		for _, verb := range []string{"ADD", "DEL"} {
-			peak, err := p.weigh(ctx, verb, s.options.held+i)
+			peak, err := p.weigh(ctx, verb, s.held+i)
 			if err != nil {
 				return err
 			}

@@ -80,7 +80,7 @@ type Engine struct {
 // may have a kind in common.
 func New(opts Options, drivers ...Driver) (*Engine, error) {
 	if opts.Workers <= 0 {
-		opts.Workers = 32
+		opts.Workers = 256
 	}
 	never := func(error) bool { return false }
 	if opts.Terminal == nil {

@@ -22,10 +22,13 @@ import (
 const clientName = "vpp-cni"
 
 // How long to wait before the next attempt. While nobody listens an attempt
-// makes no API client in VPP and may come often; one that got through to VPP
-// and failed leaves a client behind there, and VPP 25.10 can hang after 16 of
-// them (VPP-FACTS.md), so those come seldom.
+// makes no API client in VPP and may come often, most often while a VPP that was
+// there is being started again; one that got through to VPP and failed leaves a
+// client behind there, and VPP 25.10 can hang after 16 of them (VPP-FACTS.md), so
+// those come seldom.
 const (
+	soonPause   = 5 * time.Millisecond
+	soon        = 30 * time.Second
 	nobodyPause = 50 * time.Millisecond
 	firstPause  = time.Second
 	lastPause   = time.Minute
@@ -53,13 +56,16 @@ func (v *VPP) Run(ctx context.Context) error {
 	defer stop()
 	wg.Go(func() { v.events.run(ectx) })
 
-	pause := firstPause
+	pause, lost := firstPause, time.Now()
 	for ctx.Err() == nil {
 		s, err := v.connect(ctx)
 		if err != nil {
 			wait := pause
 			if nobodyListens(err) {
 				wait, pause = nobodyPause, firstPause
+				if time.Since(lost) < soon {
+					wait = soonPause
+				}
 			} else {
 				pause = min(2*pause, lastPause)
 			}
@@ -67,10 +73,11 @@ func (v *VPP) Run(ctx context.Context) error {
 			sleep(ctx, wait)
 			continue
 		}
-		pause = firstPause
 		v.setUp(s)
 		v.watch(s)
 		v.dropSession(s)
+		// The next attempt may meet what is left of a VPP that is dying.
+		pause, lost = nobodyPause, time.Now()
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ const DefaultCallTimeout = 5 * time.Second
 
 // defaultWorkers is how many calls may be under way at once. VPP's main thread
 // does one thing at a time; more than this only fills its socket.
-const defaultWorkers = 64
+const defaultWorkers = 256
 
 // Config says which VPP to drive and what of it is ours.
 type Config struct {

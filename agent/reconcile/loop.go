@@ -56,13 +56,14 @@ func (e *Engine) Resync(ctx context.Context) (Report, error) {
 	defer e.pass.Unlock()
 	start := time.Now()
 	dumps, failed := e.dump(ctx)
+	reclaimed, renamed := e.reclaim(ctx, dumps, failed)
 	e.mu.Lock()
 	err := e.unread(failed)
-	drift := e.learn(dumps)
+	drift := append(renamed, e.learn(dumps)...)
 	ids := e.everything()
 	p := e.plan(ids)
 	e.mu.Unlock()
-	rep := Report{Ops: e.apply(ctx, p), Drift: drift}
+	rep := Report{Ops: append(reclaimed, e.apply(ctx, p)...), Drift: drift}
 	rep.Clean = err == nil && e.clean()
 	rep.Results = e.results()
 	rep.Took = time.Since(start)

@@ -167,6 +167,7 @@ func (v *VPP) verify(ctx context.Context, s *session, i iface) (iface, bool, err
 		return iface{}, false, fmt.Errorf("look up %s: %w", i.id, err)
 	}
 	if d == nil || d.Tag != i.mark || d.InterfaceName != i.name {
+		v.index.vanish(i.idx)
 		v.index.forget(i.tag)
 		return iface{}, false, nil
 	}

@@ -40,6 +40,9 @@ func (v *VPP) Dump(ctx context.Context) ([]model.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dump VPP: %w", err)
 	}
+	for _, idx := range w.dead {
+		v.index.vanish(idx)
+	}
 	return append(objects, routed...), nil
 }
 
@@ -195,6 +198,7 @@ func (d *routedDump) read(msg api.Message) {
 			})
 		}
 	case *ip.IPRouteV2Details:
+		d.w.noteDead(m.Route)
 		if r, ok := d.w.route(m.Route); ok {
 			d.objects = append(d.objects, r)
 		}

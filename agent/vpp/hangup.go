@@ -75,7 +75,7 @@ func (s *session) hungUp() <-chan struct{} {
 			{Fd: int32(wake[0]), Events: unix.POLLIN}, // #nosec G115 -- as above
 		}
 		for {
-			if _, err := unix.Poll(fds, -1); err != unix.EINTR { //nolint:errorlint // the kernel's own
+			if _, err := unix.Poll(fds, -1); err != unix.EINTR {
 				return
 			}
 		}

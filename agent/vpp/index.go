@@ -43,6 +43,11 @@ type index struct {
 	lowestID uint32          // no id below it is free
 	bridges  map[uint32]bool // true: ours
 	tables   map[tableKey]bool
+	// lost are tags that interfaces had and have no more, though they are there.
+	lost map[model.Tag]place
+	// vanished are indexes of interfaces that went without our having deleted
+	// them, what stood on them first: routes may be left that are dead for ever.
+	vanished map[uint32]bool
 }
 
 func newIndex() *index {
@@ -62,6 +67,8 @@ func (x *index) reset() {
 	x.lowestID = 1
 	x.bridges = make(map[uint32]bool)
 	x.tables = make(map[tableKey]bool)
+	x.lost = nil
+	x.vanished = make(map[uint32]bool)
 }
 
 func (x *index) clear() {
@@ -109,6 +116,7 @@ func (x *index) add(i iface, obj model.Object) {
 
 func (x *index) put(i iface, obj model.Object) {
 	if old := x.byIndex[i.idx]; old != nil && x.byTag[old.tag] == old {
+		x.vanished[i.idx] = true
 		delete(x.byTag, old.tag)
 		delete(x.objects, old.tag)
 	}

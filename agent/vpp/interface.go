@@ -115,7 +115,10 @@ func (v *VPP) setMAC(ctx context.Context, s *session, i iface, mac model.MAC) er
 // adopt tags an interface that was just made and takes it into the index. What
 // cannot be tagged is deleted again, so that nothing stays that nobody owns.
 func (v *VPP) adopt(ctx context.Context, s *session, idx uint32, tag model.Tag, want model.Object) error {
-	err := v.describe(ctx, s, idx, tag, want)
+	err := v.dropDeadRoutes(ctx, s, idx)
+	if err == nil {
+		err = v.describe(ctx, s, idx, tag, want)
+	}
 	if err == nil {
 		return nil
 	}

@@ -115,8 +115,9 @@ func (x *index) fill(snap *snapshot, seen *view) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	fresh := x.sockets // what was added since the last dump
+	lost, vanished := x.losses(snap), x.gone(snap)
 	x.reset()
-	x.known = true
+	x.known, x.lost, x.vanished = true, lost, vanished
 	for _, i := range seen.ours {
 		x.put(*i, seen.objects[i.tag])
 	}

@@ -31,6 +31,8 @@ type view struct {
 	byIndex map[uint32]*iface
 	byID    map[model.ID]*iface
 	snap    *snapshot
+	// dead are indexes that routes lead to and no interface has.
+	dead []uint32
 }
 
 // view finds our interfaces in a snapshot.

@@ -132,7 +132,8 @@ func (t *tally) has(seq uint64) bool {
 	return seq/64 < uint64(len(t.seen)) && t.seen[seq/64]&(1<<(seq%64)) != 0
 }
 
-// report leaves out what was sent less than younger ago and has not arrived.
+// report leaves out what may still be on its way: what was sent less than younger
+// ago, and after the newest packet that has arrived.
 func (s *Stream) report(younger time.Duration) Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +152,7 @@ func (s *Stream) report(younger time.Duration) Report {
 			}
 			r.Sent++
 			continue
-		case younger > 0 && now-at < younger:
+		case now-at < younger && (s.received == 0 || uint64(n) > s.newest):
 			continue
 		}
 		r.Sent++

@@ -154,8 +154,8 @@ func (s *Stream) Stop() Report {
 	}
 }
 
-// Report is how the stream stands; what was sent within the last second and has
-// not arrived is left out.
+// Report is how the stream stands. What may still be on its way is left out: what
+// was sent within the last second and after the newest packet that has arrived.
 func (s *Stream) Report() Report { return s.report(settle) }
 
 // WaitArrival waits for a packet that is sent from now on.

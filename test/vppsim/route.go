@@ -147,6 +147,8 @@ func (v *vpp) changeRoute(t *ipTable, prefix netip.Prefix, source fibSource, add
 		paths = without(had, paths)
 	case !add:
 		paths = nil
+	default:
+		shareDead(had, paths)
 	}
 	var e *fibEntry
 	if len(paths) == 0 {
@@ -159,6 +161,17 @@ func (v *vpp) changeRoute(t *ipTable, prefix netip.Prefix, source fibSource, add
 		v.syncRoute(e)
 	}
 	return e
+}
+
+// shareDead: a route that is added over itself finds the path that it has, dead or
+// not. Only a delete ends it (fib_path_list_create with SHARED, and
+// FIB_PATH_OPER_FLAG_DROP, which nothing clears).
+func shareDead(had, paths []fibPath) {
+	for n, p := range paths {
+		if at := slices.IndexFunc(had, func(q fibPath) bool { return samePath(p, q) }); at >= 0 {
+			paths[n].dead = had[at].dead
+		}
+	}
 }
 
 // attachHost gives a path of a host route that names only an interface the

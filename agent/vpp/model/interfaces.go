@@ -190,6 +190,26 @@ func (s SubInterface) Compare(have Object) Change {
 // FallsWith says whether VPP removes it together with owner.
 func (s SubInterface) FallsWith(ID) bool { return false }
 
+// Renamed is an interface with another tag; other objects are returned as they
+// are.
+func Renamed(o Object, tag Tag) Object {
+	switch i := o.(type) {
+	case Memif:
+		i.Tag = tag
+		return i
+	case VhostUser:
+		i.Tag = tag
+		return i
+	case Loopback:
+		i.Tag = tag
+		return i
+	case SubInterface:
+		i.Tag = tag
+		return i
+	}
+	return o
+}
+
 // compare is Same for equal values and otherwise what differs says.
 func compare(want, have Object, differs Change) Change {
 	if want == have {

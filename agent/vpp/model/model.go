@@ -66,6 +66,9 @@ func (k Kind) String() string {
 // VPP then does not delete: bridge domains and FIB tables.
 func (k Kind) Shared() bool { return k == KindBridgeDomain || k == KindTable }
 
+// Interface says whether objects of this kind are interfaces, which bear a tag.
+func (k Kind) Interface() bool { return k >= KindLoopback && k <= KindSubInterface && k != KindSocket }
+
 // ID is the identity of an object: equal IDs are the same object, whatever its
 // sw_if_index, which VPP gives to the next interface as soon as it is free.
 type ID struct {

@@ -28,6 +28,8 @@ import (
 const (
 	DefaultAudit = time.Minute
 	DefaultGrace = time.Second
+	// DefaultHoldPause is Config.HoldPause where that is 0.
+	DefaultHoldPause = 2 * time.Second
 )
 
 // Tree is the part of etcd that an agent works on, with keys relative to its
@@ -101,6 +103,9 @@ type Config struct {
 	// Grace is how long an attachment may be on its way before a Pending status
 	// is written; 0: DefaultGrace. An ADD that goes well is one status write.
 	Grace time.Duration
+	// HoldPause is the time between two looks for what ends a hold; 0:
+	// DefaultHoldPause.
+	HoldPause time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
 	Log     *logrus.Entry
@@ -187,6 +192,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.Grace <= 0 {
 		cfg.Grace = DefaultGrace
+	}
+	if cfg.HoldPause <= 0 {
+		cfg.HoldPause = DefaultHoldPause
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()

@@ -28,7 +28,7 @@ import (
 
 const (
 	node    = schema.Node("n1")
-	patient = 10 * time.Second
+	patient = 20 * time.Second
 	// instance is the agent's.
 	instance = "0123456789abcdef"
 )
@@ -110,7 +110,7 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 		Node: string(node), Instance: instance, Tree: s.Subtree(s.Keys().NodePrefix(node)),
 		VPP:      vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
 		Contract: contract(hostplan.Planner{RunDir: b.runDir}),
-		Drivers:  []reconcile.Driver{dirs}, Log: log,
+		Drivers:  []reconcile.Driver{dirs}, Log: log, HoldPause: 200 * time.Millisecond,
 	}
 	for _, e := range edit {
 		e(&cfg)

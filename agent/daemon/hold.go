@@ -23,8 +23,6 @@ import (
 // one), something desired needs its socket, or an operator gives the word.
 
 const (
-	// holdPause is the time between two looks for what ends a hold.
-	holdPause = 2 * time.Second
 	// heldOrder puts held attachments behind all that are desired, in the order
 	// that they had.
 	heldOrder = 1 << 62
@@ -173,7 +171,7 @@ func (d *Daemon) weigh(now time.Time) {
 		d.log.WithFields(logrus.Fields{"count": n, "held": some(d.heldList(known, strangers))}).Warn("attachments held that etcd does not know of: " +
 			"was it wiped or restored? They stay in VPP until their keys are back, or until vpp-cnictl node release")
 	}
-	if next := now.Add(holdPause); d.due.load.IsZero() || d.due.load.After(next) {
+	if next := now.Add(d.cfg.HoldPause); d.due.load.IsZero() || d.due.load.After(next) {
 		d.due.load = next
 	}
 	if was == 0 && len(strangers) > 0 {

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -345,9 +346,10 @@ func (e *Engine) known() bool {
 	return true
 }
 
-// roots are what the attachments that cannot be understood keep.
+// roots are what the attachments that cannot be understood keep, and what is
+// held.
 func (e *Engine) roots() []model.ID {
-	var out []model.ID
+	out := slices.Collect(maps.Keys(e.holds.held))
 	for _, ids := range e.keeps {
 		out = append(out, ids...)
 	}

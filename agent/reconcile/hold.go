@@ -194,14 +194,9 @@ func (e *Engine) hold(drift []Difference) []Difference {
 	if len(e.holds.held) == 0 {
 		return drift
 	}
-	stays := kept(e.actual, e.stays())
+	stays := kept(e.actual, slices.Collect(maps.Keys(e.holds.held)))
 	return slices.DeleteFunc(drift, func(d Difference) bool {
 		_, stay := stays[d.ID]
 		return stay && d.Op == Delete
 	})
-}
-
-// stays are the roots of what is held.
-func (e *Engine) stays() []model.ID {
-	return slices.Collect(maps.Keys(e.holds.held))
 }

@@ -178,3 +178,37 @@ func TestForgetRemovesNothing(t *testing.T) {
 	same(t, "operations", "", w.took())
 	same(t, "held", "memif a", heldBy(e))
 }
+
+// TestNamedIsNotHeld: an attachment that wants nothing has its interface under a
+// name of its own.
+func TestNamedIsNotHeld(t *testing.T) {
+	t.Parallel()
+	e, w, _ := holder(t, map[string]Spec{"a": {Names: []model.ID{memifID("a")}}})
+	same(t, "held", "", heldBy(e))
+	same(t, "left", "", w.holds())
+}
+
+// TestSocketWantedFromTheStart: the new sandbox is there before the first full
+// pass.
+func TestSocketWantedFromTheStart(t *testing.T) {
+	t.Parallel()
+	e, w, _ := holder(t, map[string]Spec{"n": {Objects: withDirs(objects(t, "directory /a\nsocket /a/s\nmemif n /a/s"))}})
+	same(t, "held", "", heldBy(e))
+	same(t, "there", "directory /a\nsocket /a/s\nmemif n", w.holds())
+}
+
+// TestHeldIsNoDrift: an interface that turns up later is held, and told as that.
+func TestHeldIsNoDrift(t *testing.T) {
+	t.Parallel()
+	e, w, _ := holder(t, nil)
+	w.mu.Lock()
+	for _, o := range pod(t, "b", "mtu b 1400").Objects {
+		w.objects[o.ID()] = o
+	}
+	w.mu.Unlock()
+	rep, err := e.Resync(t.Context())
+	if err != nil || len(rep.Drift) > 0 || len(rep.Ops) > 0 {
+		t.Errorf("drift %v, operations %v, %v: want none", rep.Drift, rep.Ops, err)
+	}
+	same(t, "held", "memif a\nmemif b", heldBy(e))
+}

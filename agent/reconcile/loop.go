@@ -217,7 +217,7 @@ func (e *Engine) plan(ids map[model.ID]struct{}) Plan {
 	for id := range ids {
 		e.settle(id)
 	}
-	p := planner{wanted: e.wanted, actual: e.actual, keep: kept(e.actual, e.roots()), held: kept(e.actual, e.stays()), mayDelete: e.complete && e.known()}
+	p := planner{wanted: e.wanted, actual: e.actual, keep: kept(e.actual, e.roots()), mayDelete: e.complete && e.known()}
 	if !p.mayDelete {
 		for id := range ids {
 			if p.shouldGo(id) {
@@ -248,7 +248,7 @@ func (e *Engine) clean() bool {
 	if !e.complete || !e.known() {
 		return false
 	}
-	keep := kept(e.actual, append(e.roots(), e.stays()...))
+	keep := kept(e.actual, e.roots())
 	for id := range e.actual.objects {
 		if _, ok := keep[id]; !ok && e.wanted.object(id) == nil {
 			return false

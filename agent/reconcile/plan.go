@@ -42,9 +42,8 @@ func (p Plan) String() string {
 type planner struct {
 	wanted wanted
 	actual actual
-	// keep are objects that must not be deleted, held those that must not as long
-	// as nobody wants them otherwise.
-	keep, held map[model.ID]struct{}
+	// keep are objects that must not be deleted.
+	keep map[model.ID]struct{}
 	// mayDelete is false while what is wanted or what is there is not fully
 	// known: then a missing wish means "not heard of yet".
 	mayDelete bool
@@ -115,11 +114,7 @@ func (p planner) shouldGo(id model.ID) bool {
 		return false
 	}
 	want := p.wanted.object(id)
-	if want == nil {
-		_, held := p.held[id]
-		return !held
-	}
-	return want.Compare(have.object) == model.Replace
+	return want == nil || want.Compare(have.object) == model.Replace
 }
 
 // doom marks id and everything that stands on it.

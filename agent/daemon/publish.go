@@ -20,7 +20,7 @@ const (
 	// statusTimeout bounds one write.
 	statusTimeout = 5 * time.Second
 	minStatusWait = 50 * time.Millisecond
-	maxStatusWait = 5 * time.Second
+	maxStatusWait = 2 * time.Second
 )
 
 // intent is what is to be written under a status key.
@@ -40,6 +40,8 @@ type publisher struct {
 	metrics  *Metrics
 	log      *logrus.Entry
 	queue    workqueue.TypedRateLimitingInterface[string]
+	// puts and deletes are told apart: an etcd without space refuses only the one.
+	puts, deletes pace
 
 	// io keeps writes out while what is there is read.
 	io sync.RWMutex
@@ -215,7 +217,14 @@ func (p *publisher) next(ctx context.Context) bool {
 		return false
 	}
 	defer p.queue.Done(key)
-	if err := p.write(ctx, key); err != nil {
+	pace := p.paceOf(key)
+	if later := pace.enter(); later > 0 {
+		p.queue.AddAfter(key, later)
+		return true
+	}
+	asked, err := p.write(ctx, key)
+	pace.leave(asked, err)
+	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 			p.metrics.statusFailed()
 			p.log.WithField("key", key).WithField("err", err).Warn("status not written, will be tried again")
@@ -227,9 +236,18 @@ func (p *publisher) next(ctx context.Context) bool {
 	return true
 }
 
+func (p *publisher) paceOf(key string) *pace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in, ok := p.intents[key]; ok && in.status == nil {
+		return &p.deletes
+	}
+	return &p.puts
+}
+
 // write carries out the intent of one key. The queue sees to it that no other
-// write of that key runs.
-func (p *publisher) write(ctx context.Context, key string) error {
+// write of that key runs. It says whether etcd was asked.
+func (p *publisher) write(ctx context.Context, key string) (asked bool, err error) {
 	p.io.RLock()
 	defer p.io.RUnlock()
 	p.mu.Lock()
@@ -243,33 +261,32 @@ func (p *publisher) write(ctx context.Context, key string) error {
 	p.mu.Unlock()
 	switch {
 	case !ok:
-		return nil
+		return false, nil
 	case sure && in.status != nil && there && equal(old, *in.status):
 		p.done(key, in, false)
-		return nil
+		return false, nil
 	}
 	ctx, cancel := bounded(ctx, open)
 	defer cancel()
 	desired := p.contract.desiredKey(key)
 	var held bool
-	var err error
 	if in.status == nil {
 		held, err = p.tree.DeleteIfAbsent(ctx, desired, key)
 	} else {
 		var value []byte
 		if value, err = schema.Encode(*in.status); err != nil {
-			return err
+			return false, err
 		}
 		held, err = p.tree.PutGuarded(ctx, desired, in.rev, key, value)
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	if held {
 		p.metrics.statusWritten()
 	}
 	p.done(key, in, held)
-	return nil
+	return true, nil
 }
 
 // done notes that an intent was carried out, or that its guard did not hold: the

@@ -103,7 +103,7 @@ func (s *suite) until(ctx context.Context, ready bool) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the agent (ready: %t): %w: %s", ready, ctx.Err(), s.node.Agent.LogTail(5))
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond): // polls cost the agent CPU
 		}
 	}
 }

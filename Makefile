@@ -12,12 +12,12 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp bench robustness lint fix generate clean
+.PHONY: help build tools demo test test-vpp bench scale robustness lint fix generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp and bench instead of the simulator"
+	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp, bench and scale instead of the simulator"
 	@echo "  KEEP=1            leave the demo running and print what to try"
 
 build: $(PROGRAMS) $(BIN)/userspace ## build the four programs into bin/ (static, no cgo, version stamped)
@@ -74,6 +74,10 @@ bench: build tools ## hold times, CPU and memory to their bounds: make bench [VP
 robustness: build tools ## let faults and operations meet for MINUTES (1), as SEED says (a new one)
 	$(BUILD) -o $(BIN)/robustness ./test/robustness/cmd/robustness
 	$(BIN)/robustness -bin $(BIN) -vpp "$(VPP)" -minutes $(or $(MINUTES),1) -seed $(or $(SEED),0)
+
+scale: build tools ## show that costs grow no faster than what is held: make scale [VPP=/usr/bin/vpp]
+	$(BUILD) -o $(BIN)/scale ./test/scale
+	VPP=$(VPP) $(BIN)/scale --bin $(BIN)
 
 lint: ## golangci-lint, the version that is pinned here
 	$(LINT) run ./...

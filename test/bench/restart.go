@@ -110,16 +110,8 @@ func (s *suite) until(ctx context.Context, ready bool) error {
 
 // settled waits until all that is desired stands in VPP and in the statuses.
 func (s *suite) settled(ctx context.Context) error {
-	for {
-		n, err := s.node.Metric(ctx, `vppcni_attachments{state="Ready"}`)
-		if err == nil && int(n) >= s.options.node {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %d attachments: %w: %.0f ready, %w", s.options.node, ctx.Err(), n, err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := s.node.WaitAttachments(ctx, s.options.node); err != nil {
+		return err
 	}
 	time.Sleep(500 * time.Millisecond) // events, statuses
 	return nil

@@ -273,6 +273,7 @@ func (d *Daemon) work(ctx context.Context) {
 	}
 	if past(d.due.audit, now) {
 		d.due.audit = now.Add(d.cfg.Audit)
+		d.recheck(ctx)
 		d.resyncAt(now)
 	}
 	switch {

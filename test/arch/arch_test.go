@@ -149,6 +149,10 @@ var rules = []rule{
 		},
 	},
 	{
+		why: "it runs before all that it does not import is initialised",
+		who: only("cni/early"), deny: func(path, _ string) bool { return path != "os" },
+	},
+	{
 		why:  "the host agent does not know the pod's",
 		who:  in("agent"),
 		deep: true,
@@ -240,6 +244,7 @@ func TestRulesBite(t *testing.T) {
 		"schema":                  {"github.com/sirupsen/logrus", module + "/cni"},
 		"agent/vpp/model":         {"github.com/sirupsen/logrus"},
 		"cni":                     {module + "/schema/store", module + "/test/lab", "go.etcd.io/etcd/client/v3"},
+		"cni/early":               {"encoding/json"},
 		"schema/store":            {module + "/agent/vpp"},
 		"agent/vpp":               {"go.fd.io/govpp/api", module + "/container-agent/podplan"},
 		"agent":                   {"go.fd.io/govpp/api", "github.com/ligato/cn-infra/rpc/rest"},

@@ -283,6 +283,9 @@ func (d *Daemon) work(ctx context.Context) {
 	default:
 		d.sync(ctx)
 	}
+	if d.fenced() {
+		return
+	}
 	d.weigh(time.Now())
 	d.report(time.Now())
 }

@@ -64,7 +64,7 @@ func (v *VPP) Run(ctx context.Context) error {
 			if nobodyListens(err) {
 				wait, pause = nobodyPause, firstPause
 				if time.Since(lost) < soon {
-					wait = soonPause
+					wait, pause = soonPause, nobodyPause
 				}
 			} else {
 				pause = min(2*pause, lastPause)

@@ -34,7 +34,7 @@ type action struct {
 }
 
 var points = sync.OnceValue(func() map[string]*action {
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:gosec // tests need no secrecy
 	if s := os.Getenv(envSeed); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
@@ -88,7 +88,7 @@ func parse(s string, seed uint64) (map[string]*action, error) {
 		}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(name))
-		a.rand = rand.New(rand.NewPCG(seed, h.Sum64()))
+		a.rand = rand.New(rand.NewPCG(seed, h.Sum64())) //nolint:gosec // tests need no secrecy
 		out[name] = a
 	}
 	return out, nil

@@ -100,8 +100,8 @@ func TestAwaitOverARestart(t *testing.T) {
 	e.announce(node)
 	rev := e.attach("c1")
 	a := &awaited{stop: fmt.Sprintf("Ready of %d, agent ready=true", rev)}
-	done := e.await(e.ctx, a)
 	e.status(schema.Pending, rev)
+	done := e.await(e.ctx, a)
 	eventually(t, "told", a.told, fmt.Sprintf("Pending of %d, agent ready=true", rev))
 	e.cluster.Stop(0)
 	is(t, e.cluster.Restart(0), nil)

@@ -167,9 +167,11 @@ const (
 	maxPause   = time.Second
 )
 
-func pause(ctx context.Context, try int) error {
+func pause(ctx context.Context, try int) error { return sleep(ctx, pauseOf(try)) }
+
+func pauseOf(try int) time.Duration {
 	d := min(maxPause, firstPause<<min(try, 10))
-	return sleep(ctx, d/2+rand.N(d/2)) //nolint:gosec // spreading load needs no secrecy
+	return d/2 + rand.N(d/2) //nolint:gosec // spreading load needs no secrecy
 }
 
 // detach removes this call's keys, and waits for the agent to say that VPP's

@@ -255,3 +255,23 @@ func TestNoLeader(t *testing.T) {
 	w.eventually("the agent has removed all", func() bool { return !strings.Contains(fmt.Sprint(w.stored()), "host-status") })
 	w.nothingLeft()
 }
+
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	for try, limit := range []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond, 320 * time.Millisecond, 640 * time.Millisecond, time.Second, time.Second} {
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			d := pauseOf(try)
+			seen[d] = true
+			if d < limit/2 || d > limit {
+				t.Errorf("try %d: %s, want between half and all of %s", try, d, limit)
+			}
+		}
+		if len(seen) < 2 {
+			t.Errorf("try %d: all callers pause alike", try)
+		}
+	}
+	if d := pauseOf(1 << 30); d > time.Second {
+		t.Errorf("after many tries: %s", d)
+	}
+}

@@ -327,7 +327,10 @@ func TestEtcdDuringAdd(t *testing.T) {
 			st.prepare(w, p)
 			add := w.start(runtimeOf("ADD"), w.conf(routedHost, w.hostLocal(st.ipam)))
 			w.eventually(st.name, func() bool { return st.reached(w, p) })
-			add.wait().fails(t, 11)
+			// Its own time, that of a request under way, and the cleaning up.
+			if o := add.wait().fails(t, 11); o.took > 2*time.Second+cleanupTime+3*time.Second {
+				t.Errorf("ADD took %s", o.took)
+			}
 			p.drop()
 			w.agent.set(mode{})
 			w.call(runtimeOf("DEL"), direct).ok(t)

@@ -172,6 +172,30 @@ func TestPresenceCutOff(t *testing.T) {
 	eventually(t, "what the first was told", first.history, "mine, of b, mine")
 }
 
+// TestNoEventAfterTheLease: what a watch brings after the lease may have run out
+// can be meant for another owner. It is not told, though the watch works.
+func TestNoEventAfterTheLease(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{TCP: true})
+	r := etcdtest.NewRelay(t, e.cluster.Endpoints()[0])
+	p := e.own(openStore(t, store.Config{Endpoints: []string{r.Endpoint()}, RequestTimeout: time.Second}), "one")
+	eventually(t, "presence", e.read, "one")
+	time.Sleep(ttl / 6) // the watch's own looks at the lease come between its ends
+	m := follow(e, e.store, p.Presence)
+	e.put(hostKey(e, 1), "a")
+	eventually(t, "view", m.view, "host/c1/net1=a")
+	r.Silence()
+	for p.Owned() {
+		time.Sleep(time.Millisecond)
+	}
+	e.put(hostKey(e, 2), "b")
+	eventually(t, "view after the lease", m.view, "host/c1/net1=a (stale)")
+	if told := m.told(); strings.Contains(told, "put host/c2") {
+		t.Errorf("an event was told after the lease:\n%s", told)
+	}
+	r.Resume()
+	eventually(t, "view", m.view, "host/c1/net1=a host/c2/net1=b")
+}
+
 // TestPresenceWithAFullEtcd: an etcd that takes no writes still keeps the lease.
 func TestPresenceWithAFullEtcd(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{Quota: 4 << 20})

@@ -13,6 +13,9 @@ import (
 type Relay struct {
 	addr string
 	gate sync.RWMutex // held for writing: silent
+
+	mu     sync.Mutex
+	silent bool
 }
 
 // NewRelay passes on to endpoint, which is of a cluster with Options.TCP, until
@@ -24,7 +27,10 @@ func NewRelay(tb testing.TB, endpoint string) *Relay {
 		tb.Fatal(err)
 	}
 	r := &Relay{addr: l.Addr().String()}
-	tb.Cleanup(func() { _ = l.Close() })
+	tb.Cleanup(func() {
+		_ = l.Close()
+		r.Resume() // else etcd waits for its connections
+	})
 	to := strings.TrimPrefix(endpoint, "http://")
 	go func() {
 		for {
@@ -48,10 +54,24 @@ func NewRelay(tb testing.TB, endpoint string) *Relay {
 func (r *Relay) Endpoint() string { return r.addr }
 
 // Silence keeps all bytes back from now on.
-func (r *Relay) Silence() { r.gate.Lock() }
+func (r *Relay) Silence() { r.set(true) }
 
 // Resume lets them go on.
-func (r *Relay) Resume() { r.gate.Unlock() }
+func (r *Relay) Resume() { r.set(false) }
+
+func (r *Relay) set(silent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.silent == silent {
+		return
+	}
+	r.silent = silent
+	if silent {
+		r.gate.Lock()
+	} else {
+		r.gate.Unlock()
+	}
+}
 
 func (r *Relay) pass(to io.WriteCloser, from io.Reader) {
 	defer func() { _ = to.Close() }()

@@ -66,7 +66,11 @@ func (snap *snapshot) read(msg api.Message) {
 		snap.interfaces = append(snap.interfaces, m)
 		snap.byIndex[uint32(m.SwIfIndex)] = m
 	case *memif.MemifSocketFilenameDetails:
-		snap.sockets[m.SocketID] = m.SocketFilename
+		// Id 0 is VPP's own, in its runtime directory, which may be the socket
+		// root: it cannot be deleted, and what stands on it is not ours.
+		if m.SocketID != 0 {
+			snap.sockets[m.SocketID] = m.SocketFilename
+		}
 	case *memif.MemifDetails:
 		snap.memifs[uint32(m.SwIfIndex)] = m
 	case *vhost_user.SwInterfaceVhostUserDetails:

@@ -123,9 +123,16 @@ func TestFollowDoubtsTheOlder(t *testing.T) {
 	is(t, err, nil)
 	t.Cleanup(older.Close)
 
-	s := openStore(t, store.Config{Endpoints: append(older.Endpoints(), newer.Endpoints()...), RequestTimeout: 300 * time.Millisecond})
-	m := follow(e, s)
+	cfg := store.Config{Endpoints: append(older.Endpoints(), newer.Endpoints()...), RequestTimeout: 300 * time.Millisecond}
 	const want = "host/c1/net1=a host/c2/net1=19"
+	for i := range 8 { // agents that start, and know nothing: either may answer first
+		m := follow(e, openStore(t, cfg))
+		eventually(t, "view", m.view, want)
+		if told := m.told(); strings.Contains(told, "snapshot host/c1/net1\n") {
+			t.Errorf("start %d: the older state was believed:\n%s", i, told)
+		}
+	}
+	m := follow(e, openStore(t, cfg))
 	eventually(t, "view", m.view, want)
 	for range 4 { // each break is a new list, of either
 		newer.Close()
@@ -156,6 +163,44 @@ func put(e *env, c *etcdtest.Cluster, key, value string) {
 	_, err = raw.Put(e.ctx, key, value)
 	is(e.T, err, nil)
 	_ = raw.Close()
+}
+
+// TestListOfTwoClusters: the pages of one list are of one cluster, or there is no
+// list.
+func TestListOfTwoClusters(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	other := etcdtest.Start(t, etcdtest.Options{})
+	raw, err := other.Client()
+	is(t, err, nil)
+	t.Cleanup(func() { _ = raw.Close() })
+	const n = 2345
+	for i := range n {
+		e.put(hostKey(e, i), "v")
+		_, err = raw.Put(e.ctx, hostKey(e, i), "w")
+		is(t, err, nil)
+	}
+	s := openStore(t, store.Config{Endpoints: append(e.cluster.Endpoints(), other.Endpoints()...)})
+	refused := 0
+	for range 20 {
+		entries, _, err := s.Subtree(s.Keys().NodePrefix(node)).List(e.ctx, "host/")
+		if err != nil {
+			if !strings.Contains(err.Error(), "another etcd cluster") {
+				t.Fatal(err)
+			}
+			refused++
+			continue
+		}
+		values := map[string]bool{}
+		for _, entry := range entries {
+			values[string(entry.Value)] = true
+		}
+		if len(entries) != n || len(values) != 1 {
+			t.Fatalf("a list of %d entries of %d clusters", len(entries), len(values))
+		}
+	}
+	if refused == 0 {
+		t.Error("no list was of both clusters: nothing was tested")
+	}
 }
 
 // TestListWhileHistoryGoes: a list whose revision is compacted away between two

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -122,11 +123,10 @@ func told(err error) bool {
 func (fl *following) run(parent context.Context, prefix string) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(parent))
 	defer cancel()
-	// From the list's own revision, whose events are skipped: while etcd is idle
-	// it does not answer progress requests of a watch from a revision to come
-	// (server/storage/mvcc, progressIfSync).
-	events := fl.w.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(fl.base),
-		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+	events, err := fl.watch(ctx, cancel, prefix)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(fl.every)
 	defer tick.Stop()
 	owned, stop := fl.ownership()
@@ -134,14 +134,14 @@ func (fl *following) run(parent context.Context, prefix string) error {
 	for {
 		select {
 		case <-owned:
-			if err := fl.checkOwner(); err != nil {
+			if err = fl.checkOwner(); err != nil {
 				return err
 			}
 		case resp, ok := <-events:
 			if !ok {
 				return errors.New("the watch was closed")
 			}
-			if err := fl.take(resp); err != nil {
+			if err = fl.take(resp); err != nil {
 				return err
 			}
 			if resp.Created {
@@ -156,6 +156,23 @@ func (fl *following) run(parent context.Context, prefix string) error {
 			return context.Cause(parent)
 		}
 	}
+}
+
+// watch begins the watch, which is there when etcd says so: the call waits for
+// that as long as its context, also for one that never answers.
+//
+// It is from the list's own revision, whose events are skipped: while etcd is
+// idle it does not answer progress requests of a watch from a revision to come
+// (server/storage/mvcc, progressIfSync).
+func (fl *following) watch(ctx context.Context, cancel func(), prefix string) (clientv3.WatchChan, error) {
+	limit := silentAfter * fl.every
+	late := time.AfterFunc(limit, cancel)
+	events := fl.w.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(fl.base),
+		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+	if !late.Stop() {
+		return nil, &stale{fmt.Sprintf("the watch was not answered within %s", limit)}
+	}
+	return events, nil
 }
 
 // ownership ticks where there is a presence to look after. It notices an etcd

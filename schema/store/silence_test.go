@@ -1,9 +1,12 @@
 package store_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 )
@@ -25,4 +28,41 @@ func TestFollowNoticesSilence(t *testing.T) {
 	eventually(t, "view in silence", m.view, "host/c1/net1=a (stale)")
 	r.Resume()
 	eventually(t, "view after it", m.view, "host/c1/net1=b")
+}
+
+// muting lets a relay fall silent when the list is there, before the watch is.
+type muting struct {
+	mirror
+	relay *etcdtest.Relay
+	once  sync.Once
+}
+
+func (m *muting) Snapshot(entries map[string]store.Entry, rev int64) {
+	m.once.Do(m.relay.Silence)
+	m.mirror.Snapshot(entries, rev)
+}
+
+// TestFollowNoticesAWatchThatNeverBegins: between list and watch nothing else
+// has a limit of its own.
+func TestFollowNoticesAWatchThatNeverBegins(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{TCP: true})
+	e.put(hostKey(e, 1), "a")
+	r := etcdtest.NewRelay(t, e.cluster.Endpoints()[0])
+	s := openStore(t, store.Config{Endpoints: []string{r.Endpoint()}, RequestTimeout: time.Second, ProgressInterval: 300 * time.Millisecond})
+	m := &muting{relay: r}
+	ctx, cancel := context.WithCancel(e.ctx)
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Subtree(s.Keys().NodePrefix(node)).Follow(ctx, schema.HostInterfacesPrefix, m)
+	}()
+	begin := time.Now()
+	eventually(t, "view in silence", m.view, "host/c1/net1=a (stale)")
+	if took := time.Since(begin); took > 5*time.Second { // gRPC's own limit is 15 s
+		t.Errorf("noticed after %v", took)
+	}
+	e.put(hostKey(e, 1), "b")
+	r.Resume()
+	eventually(t, "view after it", m.view, "host/c1/net1=b")
+	cancel()
+	is(t, <-done, context.Canceled)
 }

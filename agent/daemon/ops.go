@@ -34,7 +34,11 @@ func (d *Daemon) mended() {
 // logOps tells what was done. Many operations are one line each at level debug
 // only.
 func (d *Daemon) logOps(rep reconcile.Report) {
+	debug := d.log.Logger.IsLevelEnabled(logrus.DebugLevel)
 	for _, op := range rep.Ops {
+		if op.Err == nil && !debug {
+			continue // a full pass has thousands
+		}
 		log := d.log.WithFields(logrus.Fields{
 			"op": string(op.Verb), "kind": op.ID.Kind.String(), "id": op.ID.Name, "took": op.Took.Round(time.Microsecond).String(),
 		})

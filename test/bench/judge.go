@@ -18,21 +18,28 @@ var quiet = machine{
 	half: 1000*time.Microsecond + 2000*time.Microsecond,
 	most: 1600*time.Microsecond + 4500*time.Microsecond,
 	cpu:  600 * time.Microsecond,
+	rate: 2000,
 }
 
 // machine is how fast the machine is: what an empty program and the floor's ADD
-// take together, at the median and at the 99th hundredth, and the empty
-// program's CPU.
-type machine struct{ half, most, cpu time.Duration }
+// take together, at the median and at the 99th hundredth, the empty program's
+// CPU, and how many ADDs a second the floor makes with many at a time.
+type machine struct {
+	half, most, cpu time.Duration
+	rate            float64
+}
 
 // slower is how much longer the same work took than on the quiet machine, at
 // least 1.
 func (m machine) slower() slowness {
 	by := func(now, then time.Duration) float64 { return max(1, float64(now)/float64(then)) }
-	return slowness{half: by(m.half, quiet.half), most: by(m.most, quiet.most), cpu: by(m.cpu, quiet.cpu)}
+	return slowness{
+		half: by(m.half, quiet.half), most: by(m.most, quiet.most), cpu: by(m.cpu, quiet.cpu),
+		rate: max(1, quiet.rate/m.rate),
+	}
 }
 
-type slowness struct{ half, most, cpu float64 }
+type slowness struct{ half, most, cpu, rate float64 }
 
 // measure is what a figure's bound is widened by.
 type measure int
@@ -42,6 +49,7 @@ const (
 	byHalf
 	byMost
 	byCPU
+	byRate
 )
 
 func (s slowness) of(m measure) float64 {
@@ -52,6 +60,8 @@ func (s slowness) of(m measure) float64 {
 		return s.most
 	case byCPU:
 		return s.cpu
+	case byRate:
+		return s.rate
 	default:
 		return 1
 	}
@@ -139,7 +149,8 @@ func (t *table) print(w io.Writer, s slowness) bool {
 		}
 		line(f.name, number(f.ours), floor, ratio, f.limit(), holds)
 	}
-	_, _ = fmt.Fprintf(w, "\nThe machine was %.2f times as slow as the quiet one at the median, %.2f at the 99th hundredth, %.2f in CPU.\n", s.half, s.most, s.cpu)
+	_, _ = fmt.Fprintf(w, "\nThe machine was %.2f times as slow as the quiet one at the median, %.2f at the 99th hundredth, %.2f in CPU, %.2f with many at a time.\n",
+		s.half, s.most, s.cpu, s.rate)
 	if bad := broken[true]; len(bad) > 0 {
 		_, _ = fmt.Fprintf(w, "%d bounds hold, %d DO NOT: %s\n", len(broken[false]), len(bad), strings.Join(bad, "; "))
 		return false

@@ -8,7 +8,7 @@ import (
 
 func TestHolds(t *testing.T) {
 	t.Parallel()
-	slow := slowness{half: 2, most: 3, cpu: 1.5}
+	slow := slowness{half: 2, most: 3, cpu: 1.5, rate: 2}
 	for name, tc := range map[string]struct {
 		f    figure
 		want bool
@@ -21,8 +21,8 @@ func TestHolds(t *testing.T) {
 		"CPU":                                {figure{ours: 16, bound: 10, by: byCPU}, false},
 		"ratio is not widened":               {figure{ours: 3, floor: 1, bound: 4, ratio: 2.5, by: byHalf}, false},
 		"ratio without a floor":              {figure{ours: 1, ratio: 1.3}, false},
-		"a rate":                             {figure{ours: 60, bound: 100, atLeast: true, by: byHalf}, true},
-		"a rate that is too low":             {figure{ours: 40, bound: 100, atLeast: true, by: byHalf}, false},
+		"a rate":                             {figure{ours: 60, bound: 100, atLeast: true, by: byRate}, true},
+		"a rate that is too low":             {figure{ours: 40, bound: 100, atLeast: true, by: byRate}, false},
 		"a count that is not widened":        {figure{ours: 999, bound: 1000, atLeast: true}, false},
 		"none":                               {figure{ours: 0, none: true}, true},
 		"one where none is allowed":          {figure{ours: 1, none: true}, false},
@@ -39,22 +39,22 @@ func TestLastLine(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	good := table{figures: []figure{{name: "a", ours: 1, bound: 2}, {name: "b", ours: 7}}}
-	if !good.print(&out, slowness{1, 1, 1}) || !strings.HasSuffix(out.String(), "All 1 bounds hold.\n") {
+	if !good.print(&out, slowness{1, 1, 1, 1}) || !strings.HasSuffix(out.String(), "All 1 bounds hold.\n") {
 		t.Errorf("printed\n%s", out.String())
 	}
 	out.Reset()
 	bad := table{figures: append(good.figures, figure{name: "c", ours: 1, none: true})}
-	if bad.print(&out, slowness{1, 1, 1}) || !strings.HasSuffix(out.String(), "1 bounds hold, 1 DO NOT: c\n") {
+	if bad.print(&out, slowness{1, 1, 1, 1}) || !strings.HasSuffix(out.String(), "1 bounds hold, 1 DO NOT: c\n") {
 		t.Errorf("printed\n%s", out.String())
 	}
 }
 
 func TestMachineNeverNarrows(t *testing.T) {
 	t.Parallel()
-	if got := (machine{half: time.Microsecond, most: time.Microsecond, cpu: time.Microsecond}).slower(); got != (slowness{1, 1, 1}) {
+	if got := (machine{half: time.Microsecond, most: time.Microsecond, cpu: time.Microsecond, rate: 1e6}).slower(); got != (slowness{1, 1, 1, 1}) {
 		t.Errorf("a fast machine is %v", got)
 	}
-	if got := (machine{half: 2 * quiet.half, most: quiet.most, cpu: quiet.cpu}).slower(); got != (slowness{2, 1, 1}) {
+	if got := (machine{half: 2 * quiet.half, most: quiet.most, cpu: quiet.cpu, rate: quiet.rate / 4}).slower(); got != (slowness{2, 1, 1, 4}) {
 		t.Errorf("got %v", got)
 	}
 }

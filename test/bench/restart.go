@@ -138,7 +138,9 @@ func (s *suite) vppRestart(ctx context.Context) error {
 		pairs.ours = append(pairs.ours, took)
 	}
 	f := pairs.figure(fmt.Sprintf("all %d back after a VPP restart, p50", s.options.node), 0.5, 0, asItStands)
-	f.ratio = 1.3
+	if s.lab.Real() { // the simulator answers in no time, and leaves the agent's alone
+		f.ratio = 1.3
+	}
 	s.table.add(f)
 	return nil
 }

@@ -180,6 +180,7 @@ func (v *VPP) dropSession(s *session) {
 	v.info.Connected, v.info.Err = false, err
 	v.mu.Unlock()
 	v.index.clear()
+	s.forgetFD()
 	// Sends sockclnt_delete if VPP still reads.
 	s.conn.Disconnect()
 	v.log.WithField("pid", s.pid).WithField("err", err).Warn("VPP disconnected")

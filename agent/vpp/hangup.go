@@ -1,10 +1,13 @@
 package vpp
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
+	"go.fd.io/govpp/api"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +59,10 @@ func newConnection(path string, before map[int]bool) int {
 // is a hint: where the descriptor is not known, the next ping tells.
 func (s *session) hungUp() <-chan struct{} {
 	gone := make(chan struct{})
-	if s.fd == noFD {
+	s.fdMu.Lock()
+	fd := s.fd
+	s.fdMu.Unlock()
+	if fd == noFD {
 		return gone
 	}
 	var wake [2]int
@@ -71,7 +77,7 @@ func (s *session) hungUp() <-chan struct{} {
 		defer close(gone)
 		defer func() { _ = unix.Close(wake[0]) }()
 		fds := []unix.PollFd{
-			{Fd: int32(s.fd), Events: unix.POLLRDHUP}, // #nosec G115 -- descriptors are small
+			{Fd: int32(fd), Events: unix.POLLRDHUP}, // #nosec G115 -- descriptors are small
 			{Fd: int32(wake[0]), Events: unix.POLLIN}, // #nosec G115 -- as above
 		}
 		for {
@@ -81,4 +87,32 @@ func (s *session) hungUp() <-chan struct{} {
 		}
 	}()
 	return gone
+}
+
+// write sends one message. GoVPP writes without a deadline, and whoever waits in
+// a write holds up all others: where VPP has not taken a message for the time of
+// a call, the connection is broken off. That is the one way in which a VPP that
+// hangs loses us.
+func (s *session) write(stream api.Stream, msg api.Message) error {
+	timer := time.AfterFunc(s.timeout, s.breakOff)
+	defer timer.Stop()
+	return stream.SendMsg(msg)
+}
+
+// breakOff ends the session, and with it all writes that wait.
+func (s *session) breakOff() {
+	s.cancel(fmt.Errorf("it has not read for %v", s.timeout))
+	s.fdMu.Lock()
+	defer s.fdMu.Unlock()
+	if s.fd != noFD {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	}
+}
+
+// forgetFD comes before the connection is closed: the number is then another
+// file's.
+func (s *session) forgetFD() {
+	s.fdMu.Lock()
+	defer s.fdMu.Unlock()
+	s.fd = noFD
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,8 @@ type session struct {
 	pid     uint32
 	version string
 	// fd is the connection's descriptor, noFD if it is not known.
-	fd int
+	fdMu sync.Mutex
+	fd   int
 	// busy counts the calls under way.
 	busy atomic.Int64
 	// mute is set while VPP answers nothing: calls then fail at once, so that
@@ -172,7 +174,7 @@ func (s *session) open(ctx context.Context, op string, opts ...api.StreamOption)
 }
 
 func (x *exchange) send(req api.Message) error {
-	err := x.stream.SendMsg(req)
+	err := x.s.write(x.stream, req)
 	if err == nil {
 		return nil
 	}

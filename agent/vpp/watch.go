@@ -96,7 +96,7 @@ func (v *VPP) beat(s *session, p *probe, n int) {
 
 // ping ends the session where nobody reads it any more.
 func (p *probe) ping(s *session) {
-	if err := p.stream.SendMsg(&memclnt.ControlPing{}); err != nil {
+	if err := s.write(p.stream, &memclnt.ControlPing{}); err != nil {
 		s.cancel(fmt.Errorf("connection lost: %w", err))
 		return
 	}

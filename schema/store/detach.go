@@ -82,8 +82,13 @@ type ends struct {
 	host    *Versioned[schema.HostInterface]
 	pod     *Versioned[schema.PodInterface]
 	podMine bool
-	status  *Versioned[schema.InterfaceStatus]
-	held    int
+	// neighbor is the key of another interface of the pod, empty where it has
+	// none.
+	neighbor string
+	// podRev is the revision at which the pod's interfaces were read.
+	podRev int64
+	status *Versioned[schema.InterfaceStatus]
+	held   int
 }
 
 func (s *Store) detachOnce(ctx context.Context, r removal) (Detached, bool, error) {
@@ -135,7 +140,9 @@ func (s *Store) removal(l Lookup, e ends) ([]guard, []clientv3.Op) {
 	podKey := s.keys.PodInterface(l.Node, e.podID, l.IfName)
 	guards = append(guards, atRev(podKey, revOf(e.pod), "the pod end changed"))
 	if e.podMine {
-		ops = append(ops, clientv3.OpDelete(podKey), clientv3.OpDelete(s.keys.PodStatus(l.Node, e.podID, l.IfName)))
+		ops = append(ops, clientv3.OpDelete(podKey))
+		g, rest := s.podStatuses(l.Node, e)
+		guards, ops = append(guards, g), append(ops, rest...)
 	}
 	return guards, ops
 }
@@ -177,7 +184,7 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 	}
 	ops = append(ops, clientv3.OpGet(s.keys.Agent(l.Node)))
 	if l.Pod != "" {
-		ops = append(ops, clientv3.OpGet(s.keys.PodInterface(l.Node, l.Pod, l.IfName)))
+		ops = append(ops, s.podInterfaces(l.Node, l.Pod))
 	}
 	resp, err := s.txn(ctx, what, nil, ops, nil)
 	if err != nil {
@@ -185,18 +192,19 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 	}
 	e := ends{
 		rev: resp.Header.GetRevision(), podID: l.Pod,
-		host: got[schema.HostInterface](resp, 0), status: got[schema.InterfaceStatus](resp, 1), pod: got[schema.PodInterface](resp, 3),
+		host: got[schema.HostInterface](resp, 0), status: got[schema.InterfaceStatus](resp, 1),
 	}
+	s.findPod(&e, l, resp, 3)
 	if agent := got[schema.AgentInfo](resp, 2); agent != nil {
 		e.held = agent.Value.Held
 	}
 	if named := e.namedPod(); named != "" && named != l.Pod {
 		e.podID = named
-		resp, err = s.txn(ctx, what, nil, []clientv3.Op{clientv3.OpGet(s.keys.PodInterface(l.Node, named, l.IfName))}, nil)
+		resp, err = s.txn(ctx, what, nil, []clientv3.Op{s.podInterfaces(l.Node, named)}, nil)
 		if err != nil {
 			return ends{}, err
 		}
-		e.pod = got[schema.PodInterface](resp, 0)
+		s.findPod(&e, l, resp, 0)
 	}
 	e.podMine = e.pod != nil && owner(e.pod.Raw).Container == l.Container
 	return e, nil

@@ -243,3 +243,66 @@ func TestPutRelease(t *testing.T) {
 		t.Errorf("agent %+v, word %+v, want it for instance i1", info, r)
 	}
 }
+
+// TestDetachLeavesThePodsStatus: a pod's agent that was away knows by its status
+// that an interface was removed, while the pod has another one. With the last
+// one all goes.
+func TestDetachLeavesThePodsStatus(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	e.attach("c1")
+	second := attachment("c1")
+	second.IfName = "net2"
+	_, err := e.store.Attach(e.ctx, second, store.View{})
+	is(t, err, nil)
+	k := e.store.Keys()
+	said := encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied})
+	for _, i := range []schema.IfName{"net1", "net2"} {
+		e.put(k.PodStatus(node, "p1", i), said)
+		e.put(k.HostStatus(node, "c1", i), said)
+	}
+	_, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	same(t, "keys after the first DEL", e.keys(), `nodes/node-1/agent
+nodes/node-1/host-status/c1/net1
+nodes/node-1/host-status/c1/net2
+nodes/node-1/host/c1/net2
+nodes/node-1/pods/p1/interfaces/net2
+nodes/node-1/pods/p1/status/net1
+nodes/node-1/pods/p1/status/net2`)
+	last := lookup("c1", "p1")
+	last.IfName = "net2"
+	_, err = e.store.Detach(e.ctx, last, 0)
+	is(t, err, nil)
+	same(t, "keys after the last DEL", e.keys(), `nodes/node-1/agent
+nodes/node-1/host-status/c1/net1
+nodes/node-1/host-status/c1/net2`)
+}
+
+// TestDetachOfAllAtOnce: of a pod's interfaces, removed side by side, nothing
+// stays, though each was the last but one for a moment.
+func TestDetachOfAllAtOnce(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	names := []schema.IfName{"net1", "net2", "net3", "net4"}
+	said := encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied})
+	for _, i := range names {
+		a := attachment("c1")
+		a.IfName = i
+		_, err := e.store.Attach(e.ctx, a, store.View{})
+		is(t, err, nil)
+		e.put(e.store.Keys().PodStatus(node, "p1", i), said)
+	}
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for n, i := range names {
+		l := lookup("c1", "p1")
+		l.IfName = i
+		wg.Go(func() { _, errs[n] = e.store.Detach(e.ctx, l, 0) })
+	}
+	wg.Wait()
+	is(t, errors.Join(errs...), nil)
+	if keys := e.keys(); strings.Contains(keys, "/pods/") {
+		t.Errorf("left behind:\n%s", keys)
+	}
+}

@@ -81,8 +81,8 @@ func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error)
 		}
 	}()
 	w.lab, err = lab.New(lab.Config{
-		BinDir: cfg.BinDir, VPP: cfg.VPP, PodVPP: cfg.PodVPP, LogLevel: "debug",
-		HostHeap: "128M", PodHeap: "64M", AuditInterval: 2 * time.Second, LeaseTTL: 4 * time.Second,
+		BinDir: cfg.BinDir, VPP: cfg.VPP, PodVPP: cfg.PodVPP, LogLevel: "debug", PodHeap: "256M",
+		AuditInterval: 2 * time.Second, LeaseTTL: 4 * time.Second,
 	})
 	if err != nil {
 		return w, err

@@ -24,8 +24,8 @@ func (w *world) compareFiles(want []*attachment, v view) (b broken, err error) {
 		if found := v.tagged(a.tag()); a.network.swapped && !a.owner.heavy || a.edited && len(found) == 1 && found[0].link {
 			continue // nobody serves it, or nobody needs the file
 		}
-		if _, err := os.Stat(w.socket(a)); err != nil {
-			b.add(errConverges, []string{a.owner.name}, "the socket of %s: %v", a.key, err)
+		if _, gone := os.Stat(w.socket(a)); gone != nil {
+			b.add(errConverges, []string{a.owner.name}, "the socket of %s: %v", a.key, gone)
 		}
 	}
 	entries, err := os.ReadDir(filepath.Join(w.node.RunDir, "pods"))

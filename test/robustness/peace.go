@@ -197,7 +197,7 @@ func (w *world) everythingServes() error {
 func (w *world) tries(f func() error) (err error) {
 	for range 5 {
 		if err = f(); err == nil || w.ctx.Err() != nil {
-			return nil
+			return err
 		}
 		w.sleep(time.Second)
 	}

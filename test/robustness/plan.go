@@ -75,8 +75,9 @@ func (o operation) String() string {
 		return s
 	case verbDel, verbCheck:
 		return s + fmt.Sprintf(" pod-%d %s%s", o.Pod, ifname(o.Slot), o.Kill)
+	default:
+		return s + fmt.Sprintf(" pod-%d%s", o.Pod, o.Kill)
 	}
-	return s + fmt.Sprintf(" pod-%d%s", o.Pod, o.Kill)
 }
 
 // fault is one thing that goes wrong beside the operations.

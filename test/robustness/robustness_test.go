@@ -41,7 +41,7 @@ func TestSameSeed(t *testing.T) {
 		}
 		return b.String()
 	}
-	if plan(1) != plan(1) {
+	if first, second := plan(1), plan(1); first != second {
 		t.Error("one seed makes two runs")
 	}
 	if plan(1) == plan(2) {

@@ -63,9 +63,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("robustness: start: %w", err)
 	}
-	rounds, err := w.run()
+	rounds, err := w.run() //nolint:contextcheck // the world's context comes from ctx
 	if err != nil {
-		_, _ = fmt.Fprint(cfg.Out, w.tell(err))
+		_, _ = fmt.Fprint(cfg.Out, w.tell(err)) //nolint:contextcheck // it tells after the end of ctx, too
 	}
 	closed := w.close()
 	if err == nil {

@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-
-	"github.com/containernetworking/cni/libcni"
 
 	"github.com/vpp-cni/vpp-cni/test/lab"
 )
@@ -80,16 +79,12 @@ func (w *world) killPod(p *pod) error {
 // do is one operation.
 func (w *world) do(o operation) {
 	var err error
+	p := w.pods[o.Pod]
 	switch o.Verb {
 	case verbGC:
 		_ = w.gc(networks()[o.Network], o.Kill) // in the history
-		return
 	case verbStatus:
 		_ = w.status(networks()[o.Network]) // in the history
-		return
-	}
-	p := w.pods[o.Pod]
-	switch o.Verb {
 	case verbAdd:
 		w.attach(p, o.Slot, networks()[o.Network], o.Kill, o.Afterwards)
 	case verbAddAgain:

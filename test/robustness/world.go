@@ -140,7 +140,7 @@ func (w *world) startPods(ctx context.Context) error {
 	for i := range w.cfg.Heavy + w.cfg.Light {
 		p := &pod{name: fmt.Sprintf("pod-%d", i), index: i, heavy: i < w.cfg.Heavy}
 		w.pods = append(w.pods, p)
-		if err := w.born(p); err != nil {
+		if err := w.born(p); err != nil { //nolint:contextcheck // the pods outlive the start
 			return err
 		}
 		if ctx.Err() != nil {

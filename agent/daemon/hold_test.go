@@ -236,9 +236,10 @@ func TestHoldEndsWhenTheKeyIsBack(t *testing.T) {
 }
 
 // tombstone is what a DEL leaves for an attachment that etcd does not know of.
+// It speaks of the revision at which the store was read.
 func (b *bench) tombstone(container string) {
 	b.t.Helper()
-	value, err := schema.Encode(schema.InterfaceStatus{State: schema.Removed, Reason: schema.ReasonDetached, Since: time.Now().UTC()})
+	value, err := schema.Encode(schema.InterfaceStatus{SpecRevision: b.revision(), State: schema.Removed, Reason: schema.ReasonDetached, Since: time.Now().UTC()})
 	must(b.t, err)
 	_, err = b.client.Put(b.t.Context(), b.keys.HostStatus(node, schema.ContainerID(container), "net1"), string(value))
 	must(b.t, err)

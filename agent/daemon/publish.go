@@ -99,7 +99,7 @@ func bounded(ctx, open context.Context) (context.Context, context.CancelFunc) {
 }
 
 // load reads the statuses that are in etcd, and returns the revision of which
-// each of them speaks. Nothing is written before the first
+// each of them speaks, 0 for one that says that the attachment was removed. Nothing is written before the first
 // load, and what is there already is not written again.
 func (p *publisher) load(ctx context.Context) (map[string]int64, error) {
 	p.io.Lock()
@@ -124,7 +124,11 @@ func (p *publisher) load(ctx context.Context) (map[string]int64, error) {
 		// One that cannot be read counts as different from every other.
 		s, _ := schema.Decode[schema.InterfaceStatus](e.Value)
 		p.written[key] = s
-		revs[key] = s.SpecRevision
+		if s.State != schema.Removed {
+			revs[key] = s.SpecRevision
+		} else {
+			revs[key] = 0
+		}
 	}
 	p.loaded = true
 	for key := range p.intents {

@@ -12,7 +12,7 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp bench scale robustness lint fix generate clean
+.PHONY: help build tools demo test test-vpp traffic bench scale robustness lint fix generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-vpp: build tools ## the contract suite and end to end on a real VPP: make t
 	@test -x "$(VPP)" || { echo "say which VPP: make test-vpp VPP=/usr/bin/vpp"; exit 2; }
 	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/vpptest/... ./test/e2e/... | tee $(BIN)/test-vpp.log | grep -E '^(=== NAME|--- |ok|FAIL|PASS|panic)' ; \
 	  ! grep -qE '^(FAIL|panic)' $(BIN)/test-vpp.log
+
+traffic: build tools ## packet streams through restarts and edits by hand (VPP= for a real VPP)
+	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/traffic ./test/e2e -run 'Traffic|EveryWay|Cut|Restarts|Nothing|Drift|EditedEtcd|SlowVPP|Unanswered' | grep -vE '^(time=|\{)'
 
 bench: build tools ## hold times, CPU and memory to their bounds: make bench [VPP=/usr/bin/vpp] [QUICK=1]
 	$(BUILD) -o $(BIN)/empty ./test/bench/empty

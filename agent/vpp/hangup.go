@@ -77,7 +77,7 @@ func (s *session) hungUp() <-chan struct{} {
 		defer close(gone)
 		defer func() { _ = unix.Close(wake[0]) }()
 		fds := []unix.PollFd{
-			{Fd: int32(fd), Events: unix.POLLRDHUP}, // #nosec G115 -- descriptors are small
+			{Fd: int32(fd), Events: unix.POLLRDHUP},   // #nosec G115 -- descriptors are small
 			{Fd: int32(wake[0]), Events: unix.POLLIN}, // #nosec G115 -- as above
 		}
 		for {

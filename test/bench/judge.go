@@ -17,7 +17,7 @@ var errBounds = errors.New("a bound does not hold")
 var quiet = machine{
 	half: 1000*time.Microsecond + 2000*time.Microsecond,
 	most: 1600*time.Microsecond + 4500*time.Microsecond,
-	cpu:  600 * time.Microsecond,
+	cpu:  750 * time.Microsecond,
 	rate: 2000,
 }
 

@@ -66,7 +66,7 @@ test-vpp: build tools ## the contract suite and end to end on a real VPP: make t
 	  ! grep -qE '^(FAIL|panic)' $(BIN)/test-vpp.log
 
 traffic: build tools ## packet streams through restarts and edits by hand (VPP= for a real VPP)
-	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/traffic ./test/e2e -run 'Traffic|EveryWay|Cut|Restarts|Nothing|Drift|EditedEtcd|SlowVPP|Unanswered' | grep -vE '^(time=|\{)'
+	VPP=$(VPP) $(GO) test -count=1 -timeout 20m -v ./test/traffic ./test/e2e -run 'Traffic|EveryWay|Cut|Restarts|Nothing|Drift|EditedEtcd|SlowVPP|Unanswered'
 
 bench: build tools ## hold times, CPU and memory to their bounds: make bench [VPP=/usr/bin/vpp] [QUICK=1]
 	$(BUILD) -o $(BIN)/empty ./test/bench/empty

@@ -20,7 +20,9 @@ import (
 // in VPP. Where a list shows neither value nor status, etcd was wiped, restored
 // from an older backup, or its keys were deleted by hand: the attachment is held.
 // It stays in VPP until its key comes back, a status for it appears (DEL leaves
-// one), something desired needs its socket, or an operator gives the word.
+// one), something desired needs its socket, or an operator gives the word. In a
+// pod nothing is left of a removal and nobody gives a word: an end whose removal
+// was not seen stays until its interface is wanted again or the pod goes.
 
 const (
 	// heldOrder puts held attachments behind all that are desired, in the order

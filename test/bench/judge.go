@@ -39,6 +39,13 @@ func (m machine) slower() slowness {
 	}
 }
 
+// slowdown is how much longer the empty program takes, beside calls of one kind,
+// than on the quiet machine.
+func slowdown(empty time.Duration) float64 { return float64(empty) / float64(quietEmpty) }
+
+// quietEmpty is the empty program's median on the quiet machine.
+const quietEmpty = time.Millisecond
+
 type slowness struct{ half, most, cpu, rate float64 }
 
 // measure is what a figure's bound is widened by.
@@ -79,6 +86,9 @@ type figure struct {
 	// ratio bounds ours/floor; 0: not.
 	ratio float64
 	by    measure
+	// slow is how much slower the machine was while this figure was taken; 0 where
+	// only the whole run's is known.
+	slow float64
 }
 
 func (f figure) bounded() bool { return f.bound > 0 || f.none || f.ratio > 0 }
@@ -96,7 +106,7 @@ func (f figure) holds(s slowness) bool {
 	case f.atLeast:
 		return f.ours >= f.bound/s.of(f.by)
 	default:
-		return f.ours <= f.bound*s.of(f.by)
+		return f.ours <= f.bound*max(s.of(f.by), f.slow)
 	}
 }
 

@@ -17,6 +17,7 @@ func TestHolds(t *testing.T) {
 		"over the bound":                     {figure{ours: 13, bound: 12}, false},
 		"over the bound on a slow machine":   {figure{ours: 23, bound: 12, by: byHalf}, true},
 		"slower than the machine":            {figure{ours: 25, bound: 12, by: byHalf}, false},
+		"slow while it was taken":            {figure{ours: 30, bound: 12, by: byHalf, slow: 2.6}, true},
 		"99th hundredth":                     {figure{ours: 74, bound: 25, by: byMost}, true},
 		"CPU":                                {figure{ours: 16, bound: 10, by: byCPU}, false},
 		"ratio is not widened":               {figure{ours: 3, floor: 1, bound: 4, ratio: 2.5, by: byHalf}, false},

@@ -142,10 +142,10 @@ func (s *suite) oneByOne(ctx context.Context) error {
 }
 
 // pair is one kind of call, ours and the floor's in turn.
-type pair struct{ ours, floor samples }
+type pair struct{ ours, floor, empty samples }
 
 func (p pair) figure(name string, q, bound float64, by measure) figure {
-	return figure{name: name, ours: ms(p.ours.at(q)), floor: ms(p.floor.at(q)), bound: bound, by: by}
+	return figure{name: name, ours: ms(p.ours.at(q)), floor: ms(p.floor.at(q)), bound: bound, by: by, slow: slowdown(p.empty.at(0.5))}
 }
 
 // share is the CPU of one call.
@@ -167,6 +167,11 @@ func (s *suite) sequential(ctx context.Context, p plugin) (add, del pair, cpu sh
 		if failed != nil {
 			return add, del, cpu, failed
 		}
+		idle, _, failed := empty(ctx, s.bin)
+		if failed != nil {
+			return add, del, cpu, failed
+		}
+		add.empty = append(add.empty, idle)
 		add.ours, add.floor = append(add.ours, wall), append(add.floor, bare)
 		cpu.plugin += used
 	}
@@ -185,6 +190,11 @@ func (s *suite) sequential(ctx context.Context, p plugin) (add, del pair, cpu sh
 		if err != nil {
 			return add, del, cpu, err
 		}
+		idle, _, err := empty(ctx, s.bin)
+		if err != nil {
+			return add, del, cpu, err
+		}
+		del.empty = append(del.empty, idle)
 		del.ours, del.floor = append(del.ours, wall), append(del.floor, bare)
 	}
 	return add, del, cpu, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 	"github.com/vpp-cni/vpp-cni/test/lab"
@@ -70,6 +71,7 @@ type world struct {
 
 // newWorld starts everything.
 func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error) {
+	vpp.QuietGoVPP() // before the first of our clients
 	ctx, cancel := context.WithCancelCause(ctx)
 	w = &world{
 		cfg: cfg, ctx: ctx, cancel: cancel, history: h, model: newModel(), lists: map[string]*libcni.NetworkConfigList{},

@@ -1,5 +1,6 @@
 // Program etcd is the etcd server of this module's version, built beside our own
-// programs, so that tests can kill and stop a member as a process.
+// programs, so that tests can kill and stop a member as a process. How a cluster is put together belongs to
+// package etcdtest.
 package main
 
 import (

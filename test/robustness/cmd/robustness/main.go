@@ -1,5 +1,5 @@
 // Program robustness runs test/robustness for as long as it is told; see the
-// README there.
+// README there. What it runs and checks belongs to package robustness.
 package main
 
 import (

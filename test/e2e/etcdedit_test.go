@@ -100,29 +100,29 @@ func TestEditedEtcd(t *testing.T) {
 		"huge":          {strings.Replace(good, "{", `{"x":"`+strings.Repeat("x", 1<<20)+`",`, 1), "1048"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := hand{t, h.client}
-			h.put(key, edit.value)
+			by := hand{t, h.client}
+			by.put(key, edit.value)
 			got := c.awaitState(t, victim, schema.Failed, edit.says)
 			if len(got.Message) > 4096 {
 				t.Errorf("the status's message has %d bytes", len(got.Message))
 			}
-			h.put(key, good)
+			by.put(key, good)
 			c.awaitState(t, victim, schema.Ready)
 		})
 	}
 	t.Run("foreign keys", func(t *testing.T) {
-		h := hand{t, h.client}
+		by := hand{t, h.client}
 		prefix := strings.SplitAfter(key, "/host/")[0]
 		keys := []string{"x", "x/", "/", "x/y/z", "x/a b", "x/..", "../x/net1", "x/averylonginterfacename", "x/\x00"}
 		for _, k := range keys {
-			h.put(prefix+k, good)
+			by.put(prefix+k, good)
 		}
 		rest(t, 2*audit)
 		if log := n.Agent.LogTail(5000); strings.Count(log, "key ignored") < len(keys) {
 			t.Errorf("the agent's log tells of %d keys that are nobody's, want %d", strings.Count(log, "key ignored"), len(keys))
 		}
 		for _, k := range keys {
-			h.del(prefix + k)
+			by.del(prefix + k)
 		}
 	})
 	t.Run("status deleted", func(t *testing.T) {
@@ -140,10 +140,10 @@ func TestEditedEtcd(t *testing.T) {
 		t.Errorf("the pod whose value was meddled with lost packets: %s", r)
 	}
 	t.Run("valid change", func(t *testing.T) {
-		h := hand{t, h.client}
+		by := hand{t, h.client}
 		v := c.look(t, victim).Host.Value
 		mac := strings.Replace(good, v.MAC.String(), "02:00:00:00:00:77", 1)
-		h.put(key, mac)
+		by.put(key, mac)
 		if s := c.awaitState(t, victim, schema.Ready); s.MAC.String() != "02:00:00:00:00:77" {
 			t.Errorf("MAC %s after the change", s.MAC)
 		}
@@ -151,13 +151,13 @@ func TestEditedEtcd(t *testing.T) {
 		if other == mac {
 			t.Fatalf("no bridge domain in %s", mac)
 		}
-		h.put(key, other)
+		by.put(key, other)
 		c.awaitState(t, victim, schema.Ready)
 		eventually(t, "VPP to follow", func() string { return n.unmended(t) })
 		if !f.cut(t) {
 			t.Error("the pod was moved to another bridge domain, and packets still arrive")
 		}
-		h.put(key, good)
+		by.put(key, good)
 		c.awaitState(t, victim, schema.Ready)
 		if err := f.WaitArrival(timeout(t)); err != nil {
 			t.Error(err)

@@ -42,10 +42,10 @@ func (n node) fault(t *testing.T, format string, args ...any) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err = conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintln(conn, command); err != nil {
+	if _, err = fmt.Fprintln(conn, command); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := bufio.NewReader(conn).ReadString('\n')

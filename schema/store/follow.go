@@ -69,6 +69,8 @@ type following struct {
 	rev     int64 // everything up to here has been told
 	every   time.Duration
 	owner   *Presence
+	// check asks etcd whether it is where it was, or later.
+	check func(ctx context.Context, rev int64) error
 
 	created  bool
 	answered bool // the server knows progress requests
@@ -89,7 +91,7 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 	f.Snapshot(l.entries(), l.rev)
 	fl := &following{
 		f: f, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev,
-		every: t.s.cfg.ProgressInterval, owner: t.owner, alive: time.Now(),
+		every: t.s.cfg.ProgressInterval, owner: t.owner, alive: time.Now(), check: t.check,
 	}
 	err = fl.run(ctx, prefix)
 	t.s.known.note(l.cluster, fl.rev)
@@ -149,6 +151,9 @@ func (fl *following) run(parent context.Context, prefix string) error {
 			}
 		case <-tick.C:
 			if over, err := fl.overdue(); over {
+				return err
+			}
+			if err = fl.doubt(ctx); err != nil {
 				return err
 			}
 			fl.ask(ctx)
@@ -249,6 +254,20 @@ func (fl *following) overdue() (bool, error) {
 	default:
 		return quiet >= mutedFactor*limit, nil
 	}
+}
+
+// doubt asks etcd itself where it is when a watch is silent whose server has
+// never answered. A watch that the client has taken up again waits on an etcd
+// that was wiped meanwhile for a revision to come, without a word.
+func (fl *following) doubt(ctx context.Context) error {
+	if fl.answered || time.Since(fl.alive) < silentAfter*fl.every {
+		return nil
+	}
+	err := fl.check(ctx, fl.rev)
+	if !told(err) {
+		return nil // etcd does not answer: that is what overdue looks for
+	}
+	return err
 }
 
 // ask requests a sign of life. While the connection is being made anew the

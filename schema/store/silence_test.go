@@ -66,3 +66,22 @@ func TestFollowNoticesAWatchThatNeverBegins(t *testing.T) {
 	cancel()
 	is(t, <-done, context.Canceled)
 }
+
+// TestFollowNoticesAnEarlyWipe: etcd is wiped before the watch has shown a sign
+// of life, so that its silence alone says nothing.
+func TestFollowNoticesAnEarlyWipe(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	for range 50 { // so that a wiped etcd is behind
+		e.put("elsewhere", "x")
+	}
+	e.put(hostKey(e, 1), "a")
+	// The silence of a server that never answers counts after 30 intervals.
+	m := follow(e, openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), ProgressInterval: 500 * time.Millisecond}))
+	eventually(t, "view", m.view, "host/c1/net1=a")
+	is(t, e.cluster.Wipe(), nil)
+	begin := time.Now()
+	eventually(t, "view of the wiped etcd", m.view, "")
+	if took := time.Since(begin); took > 9*time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+}

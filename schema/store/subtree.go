@@ -61,6 +61,19 @@ func (t *Subtree) List(ctx context.Context, prefix string) (map[string]Entry, in
 	return l.entries(), l.rev, nil
 }
 
+// check is an error where etcd says that it is another cluster than the one that
+// is known, or at an older revision than rev.
+func (t *Subtree) check(ctx context.Context, rev int64) error {
+	return t.s.call(ctx, "look at etcd", func(ctx context.Context, c *clientv3.Client) error {
+		resp, err := t.kv(c).Get(ctx, "x", clientv3.WithCountOnly())
+		if err != nil {
+			return err
+		}
+		t.s.known.note(resp.Header.GetClusterId(), rev)
+		return t.s.known.check(resp.Header.GetClusterId(), resp.Header.GetRevision())
+	})
+}
+
 // listing is a list at one revision, sorted by key.
 type listing struct {
 	kvs     []*mvccpb.KeyValue

@@ -31,6 +31,9 @@ type Config struct {
 	TempDir string
 	// PodHeap is the main heap of a pod's VPP; empty means 128M.
 	PodHeap string
+	// BootID, where it is not empty, is what the nodes' programs take for the
+	// kernel's id of the boot (see Node.Reboot).
+	BootID string
 	// AuditInterval and LeaseTTL are the agents'; 0 means the product's default.
 	AuditInterval, LeaseTTL time.Duration
 }

@@ -76,10 +76,27 @@ func (n *Node) writeConfig() error {
 	if d := n.lab.cfg.LeaseTTL; d != 0 {
 		text += fmt.Sprintf("  leaseTTL: %s\n", d)
 	}
+	if id := n.lab.cfg.BootID; id != "" {
+		text += "bootIDFile: " + n.bootIDFile() + "\n"
+		if err := n.Reboot(id); err != nil {
+			return err
+		}
+	}
 	if n.lab.cfg.Prefix != "" {
 		text += "prefix: " + n.lab.cfg.Prefix + "\n"
 	}
 	if err := os.WriteFile(n.ConfigFile, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (n *Node) bootIDFile() string { return filepath.Join(n.dir, "boot_id") }
+
+// Reboot makes id the boot's id, as programs see that are started from now on.
+// Ending and starting them is the caller's.
+func (n *Node) Reboot(id string) error {
+	if err := os.WriteFile(n.bootIDFile(), []byte(id+"\n"), 0o600); err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
 	return nil

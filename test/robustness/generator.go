@@ -57,6 +57,9 @@ func (g *generator) next() round {
 	case 1:
 		r.End.Restart = "stop"
 	}
+	if g.chance(3) {
+		r.End.Disaster = []disaster{wipeWord, wipeDel, restore, reboot}[g.rng.IntN(4)]
+	}
 	return r
 }
 

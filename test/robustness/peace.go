@@ -39,6 +39,9 @@ func (w *world) peace(end ending) error {
 	if err := w.everythingServes(); err != nil {
 		return err
 	}
+	if err := w.befall(end.Disaster); err != nil {
+		return err
+	}
 	if err := w.restartAgent(end.Restart); err != nil {
 		return err
 	}

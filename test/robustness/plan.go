@@ -120,7 +120,24 @@ type ending struct {
 	// Restart restarts the host's agent where nothing has changed: "kill",
 	// "stop" or empty for not at all.
 	Restart string
+	// Disaster is what befalls the node or etcd as a whole then, empty for
+	// nothing.
+	Disaster disaster
 }
+
+// disaster is an end of much at once, with its own way back.
+type disaster string
+
+const (
+	// wipeWord: etcd is emptied, and an operator gives the word to let go.
+	wipeWord disaster = "wipe-word"
+	// wipeDel: etcd is emptied, and the runtime's late DELs remove what it knows.
+	wipeDel disaster = "wipe-del"
+	// restore: etcd is put back to an older state.
+	restore disaster = "restore"
+	// reboot: the node starts anew, with an empty VPP and run-dir.
+	reboot disaster = "reboot"
+)
 
 // round is a few steps, and then peace.
 type round struct {

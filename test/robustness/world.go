@@ -67,6 +67,7 @@ type world struct {
 	spoilt  map[string]*spoilt
 	planted map[string]bool
 	slowest time.Duration // to converge
+	boots   int
 }
 
 // newWorld starts everything.
@@ -83,7 +84,7 @@ func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error)
 		}
 	}()
 	w.lab, err = lab.New(lab.Config{
-		BinDir: cfg.BinDir, VPP: cfg.VPP, PodVPP: cfg.PodVPP, LogLevel: "debug", PodHeap: "256M",
+		BinDir: cfg.BinDir, VPP: cfg.VPP, PodVPP: cfg.PodVPP, LogLevel: "debug", PodHeap: "256M", BootID: bootID(0),
 		AuditInterval: 2 * time.Second, LeaseTTL: 4 * time.Second,
 	})
 	if err != nil {
@@ -118,13 +119,17 @@ func (w *world) startEtcd(ctx context.Context) (err error) {
 	if w.client, err = w.etcd.Client(); err != nil {
 		return err
 	}
-	// A network with a VRF has it from its record, as vpp-cnictl writes it.
+	return w.putNetworks(ctx)
+}
+
+// putNetworks gives the networks with a VRF their records, as vpp-cnictl does.
+func (w *world) putNetworks(ctx context.Context) error {
 	for _, n := range networks() {
 		if n.vrf == 0 {
 			continue
 		}
 		record := fmt.Sprintf(`{"vrf":%d}`, n.vrf)
-		if _, err = w.client.Put(ctx, w.keys.Network(schema.NetworkName(n.name)), record); err != nil {
+		if _, err := w.client.Put(ctx, w.keys.Network(schema.NetworkName(n.name)), record); err != nil {
 			return fmt.Errorf("network %s: %w", n.name, err)
 		}
 	}

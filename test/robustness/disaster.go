@@ -207,10 +207,10 @@ func (w *world) restore() error {
 		return err
 	}
 	for _, a := range added {
-		w.model.leave(a)
-	}
-	if err := w.settleAll(false); err != nil {
-		return err
+		// The pod's own agent holds its end too, and ends with the pod.
+		if err := w.replace(a.owner, operation{Verb: verbFinish}); err != nil {
+			return err
+		}
 	}
 	return w.until(errNoGiveUp, "GC of what came back", func() error {
 		var errs []error

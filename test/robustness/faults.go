@@ -99,6 +99,7 @@ func onAgent(sig syscall.Signal) inject {
 		defer w.agent.Unlock()
 		defer w.broken("%s for %s", f.Name, f.For)()
 		if sig == syscall.SIGSTOP {
+			defer func() { w.agentStart = time.Now() }() // it may not have come far
 			return w.freeze(w.node.Agent, f.For)
 		}
 		if err := w.endAgent(sig); err != nil {

@@ -35,6 +35,8 @@ type attachment struct {
 	network network
 	state   state
 	ips     []netip.Prefix
+	// ever: an ADD has succeeded, so that GC knows of it.
+	ever bool
 	// edited: somebody changed it on purpose since the last peace, so that its
 	// interface may be another one.
 	edited bool
@@ -85,7 +87,7 @@ func (m *model) begin(p *pod, sandbox *lab.Pod, slot int, n network) *attachment
 func (m *model) succeed(a *attachment, ips []netip.Prefix) *violation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a.state, a.ips = attached, ips
+	a.state, a.ips, a.ever = attached, ips, true
 	for _, o := range m.attachments {
 		if o == a || o.state != attached || o.network.name != a.network.name {
 			continue

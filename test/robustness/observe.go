@@ -14,8 +14,10 @@ const (
 	// watchEvery is how often the world is looked at all along.
 	watchEvery = 250 * time.Millisecond
 	// truthBound is how long a status may say Ready of an interface that is not
-	// there, while agent, VPP and etcd all work. The agents' audit runs every 2 s.
-	truthBound = 20 * time.Second
+	// there, while agent, VPP and etcd all work. The agents' audit runs every 2 s;
+	// that etcd was restored is seen after three silent intervals of 5 s, and
+	// believed after one more.
+	truthBound = 60 * time.Second
 )
 
 // observer checks what must hold at any time.

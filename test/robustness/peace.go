@@ -98,9 +98,16 @@ func (w *world) settleAll(byGC bool) error {
 	}
 }
 
-// collect lets GC remove what is owed, as a runtime that starts anew does.
+// collect lets GC remove what is owed, as a runtime that starts anew does. Of an
+// ADD that died between IPAM and etcd only the runtime knows: host-local has no
+// GC, so that a DEL it is.
 func (w *world) collect(owed []*attachment) {
 	var errs []error
+	for _, a := range owed {
+		if !a.ever {
+			w.del(a, killing{})
+		}
+	}
 	for _, n := range networks() {
 		errs = append(errs, w.gc(n, killing{}))
 	}
@@ -109,7 +116,9 @@ func (w *world) collect(owed []*attachment) {
 		return
 	}
 	for _, a := range owed {
-		w.model.gone(a)
+		if a.ever {
+			w.model.gone(a)
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ func (e *Engine) strangers(a actual) map[model.ID]struct{} {
 		return out
 	}
 	var sockets map[string]struct{}
+	leftovers := map[model.ID]struct{}{}
 	for id, f := range a.objects {
 		socket, ok := socketOf(f.object)
 		if !ok || e.accounted(id) {
@@ -59,9 +60,19 @@ func (e *Engine) strangers(a actual) map[model.ID]struct{} {
 		if sockets == nil {
 			sockets = e.wantedSockets()
 		}
-		if _, needed := sockets[socket]; !needed {
+		switch _, needed := sockets[socket]; {
+		case needed:
+		case model.Leftover(id):
+			leftovers[id] = struct{}{}
+		default:
 			out[id] = struct{}{}
 		}
+	}
+	// A leftover names no attachment, so nothing could bear witness of its
+	// removal: most were never more than begun. It stays where the store has
+	// forgotten others, too.
+	if len(out) > 0 {
+		maps.Copy(out, leftovers)
 	}
 	return out
 }

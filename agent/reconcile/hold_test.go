@@ -212,3 +212,39 @@ func TestHeldIsNoDrift(t *testing.T) {
 	}
 	same(t, "held", "memif a\nmemif b", heldBy(e))
 }
+
+// TestLeftoverIsNotHeld: an interface whose making was cut short, before it got
+// its tag, goes as any other that nobody wants, unless the store has forgotten
+// others, too.
+func TestLeftoverIsNotHeld(t *testing.T) {
+	t.Parallel()
+	leftover := model.Memif{Tag: model.LeftoverTag("x"), Socket: "/run/x"}
+	for name, tc := range map[string]struct {
+		others string
+		want   string
+	}{
+		"alone":        {"", ""},
+		"with another": {"mtu a 1500", "memif a\nmemif vpp-cni/~untagged/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var there []model.Object
+			if tc.others != "" {
+				there = pod(t, "a", tc.others).Objects
+			}
+			w := newWorld(append(there, leftover)...)
+			e, err := New(Options{Workers: 4, Hold: true}, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Replace(nil)
+			if _, err := e.Resync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			same(t, "held", tc.want, heldBy(e))
+			if left := w.holds(); strings.Contains(left, "untagged") != (tc.want != "") {
+				t.Errorf("left in VPP:\n%s", left)
+			}
+		})
+	}
+}

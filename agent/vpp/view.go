@@ -84,13 +84,12 @@ func (v *VPP) tagOf(snap *snapshot, d *interfaces.SwInterfaceDetails) model.Tag 
 	return leftoverTag(path, m.ID)
 }
 
-// leftoverTag names an untagged memif under the socket root. No attachment has
-// such a tag: no interface name starts with a '~'.
+// leftoverTag names an untagged memif under the socket root.
 func leftoverTag(path string, id uint32) model.Tag {
 	h := fnv.New128a()
 	_, _ = h.Write([]byte(path)) // never fails
 	_, _ = h.Write(binary.BigEndian.AppendUint32([]byte{0}, id))
-	return model.Tag(model.TagPrefix + "~untagged/" + hex.EncodeToString(h.Sum(nil)))
+	return model.LeftoverTag(hex.EncodeToString(h.Sum(nil)))
 }
 
 // ourSocket says whether a memif socket is ours by its path.

@@ -138,3 +138,14 @@ func SubTag(parent Tag, vlan uint16) Tag {
 
 // Ours says whether a tag found in VPP marks an object of ours.
 func Ours(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }
+
+// leftoverPrefix is what no attachment's tag starts with: no interface name
+// starts with a '~'.
+const leftoverPrefix = TagPrefix + "~untagged/"
+
+// LeftoverTag is the tag made up for an interface that is ours by its socket and
+// has no tag of ours: its creation was cut short, or somebody renamed it.
+func LeftoverTag(name string) Tag { return Tag(leftoverPrefix + name) }
+
+// Leftover says whether id is such an interface.
+func Leftover(id ID) bool { return strings.HasPrefix(id.Name, leftoverPrefix) }

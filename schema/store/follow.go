@@ -150,8 +150,8 @@ func (fl *following) run(parent context.Context, prefix string) error {
 				fl.ask(ctx) // at once: does this server answer at all?
 			}
 		case <-tick.C:
-			if over, err := fl.overdue(); over {
-				return err
+			if over, silent := fl.overdue(); over {
+				return silent
 			}
 			if err = fl.doubt(ctx); err != nil {
 				return err

@@ -252,21 +252,29 @@ func isGateway(a netip.Addr) bool {
 
 // verify asks the agents themselves.
 func (w *world) verify() (b broken) {
-	ask := func(name string, get func(context.Context, string) (int, string, error)) {
+	ask := func(name string, get func(context.Context, string) (int, string, error), inSync func(report.Report) bool) {
 		code, body, err := get(w.ctx, "/verify")
 		var r report.Report
 		switch {
 		case err != nil:
 			b.add(errConverges, []string{name}, "agent of %s: %v", name, err)
-		case code != http.StatusOK || json.Unmarshal([]byte(body), &r) != nil || !r.InSync:
+		case code != http.StatusOK || json.Unmarshal([]byte(body), &r) != nil || !inSync(r):
 			b.add(errConverges, []string{name}, "agent of %s says: %s", name, strings.TrimSpace(body))
 		}
 	}
-	ask(nodeName, w.node.Get)
+	ask(nodeName, w.node.Get, func(r report.Report) bool { return r.InSync })
 	for _, p := range w.heavy() {
-		ask(p.name, p.sandbox.Get)
+		ask(p.name, p.sandbox.Get, func(r report.Report) bool { return r.InSync || w.holdsOnly(p, r) })
 	}
 	return b
+}
+
+// holdsOnly says whether a pod's agent has nothing to do and holds nothing but
+// what it may.
+func (w *world) holdsOnly(p *pod, r report.Report) bool {
+	return len(r.Drift) == 0 && len(r.Pending) == 0 && !slices.ContainsFunc(r.Held, func(h report.Held) bool {
+		return !w.model.mayHold(p.sandbox.UID, strings.TrimPrefix(h.Attachment, "pod/"))
+	})
 }
 
 // socket is the path of an attachment's memif socket.

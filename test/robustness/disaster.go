@@ -135,9 +135,13 @@ func (w *world) report() (report.Report, error) {
 	return r, json.Unmarshal([]byte(body), &r)
 }
 
+// patience is how long the operator waits before saying it again.
+const patience = 30 * time.Second
+
 // release is the operator's word that all that is held may go.
 func (w *world) release() error {
 	w.model.edit(w.model.all(attached)...)
+	var given time.Time
 	return w.until(errNoLeak, "VPP to be let go of", func() error {
 		ctx, cancel := context.WithTimeout(w.ctx, startBound)
 		defer cancel()
@@ -148,10 +152,13 @@ func (w *world) release() error {
 		if len(r.Held) == 0 {
 			return w.noneLeft()
 		}
+		if time.Since(given) < patience { // a word that comes too late would stay until the next hold
+			return fmt.Errorf("%d are still held", len(r.Held))
+		}
+		given = time.Now()
 		ctl := exec.CommandContext(ctx, filepath.Join(w.cfg.BinDir, "vpp-cnictl"), "--config", w.node.ConfigFile, "node", "release", nodeName)
 		out, err := ctl.CombinedOutput()
 		w.history.add(everything, "vpp-cnictl node release: %s %s", outcome(err), strings.TrimSpace(string(out)))
-		w.sleep(500 * time.Millisecond)
 		return fmt.Errorf("%d are still held", len(r.Held))
 	})
 }
@@ -268,6 +275,9 @@ func (w *world) restartNode() error {
 	return errors.Join(w.upVPP(), w.startAgent())
 }
 
+// errNotYet is a status that does not say what it will.
+var errNotYet = errors.New("not yet")
+
 // rebootTold wants a status that says so of every attachment.
 func (w *world) rebootTold() error {
 	keys, err := w.keysOfNode()
@@ -278,7 +288,7 @@ func (w *world) rebootTold() error {
 		key := w.keys.HostStatus(nodeName, schema.ContainerID(a.key.container), schema.IfName(a.key.ifname))
 		st, err := schema.Decode[schema.InterfaceStatus](keys[key].value)
 		if err != nil || st.State != schema.Failed || st.Reason != schema.ReasonRebooted {
-			return fmt.Errorf("%s says %s (%s) (%v)", key, st.State, st.Reason, err)
+			return fmt.Errorf("%s says %s (%s): %w", key, st.State, st.Reason, errors.Join(err, errNotYet))
 		}
 	}
 	return nil

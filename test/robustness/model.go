@@ -65,11 +65,15 @@ type sighting struct {
 type model struct {
 	mu          sync.Mutex
 	attachments map[attachmentKey]*attachment
+	// lastWords are interfaces that a pod lost when it had no other.
+	lastWords map[ifnameOf]bool
 	// life counts the host VPP's; it goes up before one ends.
 	life int
 }
 
-func newModel() *model { return &model{attachments: map[attachmentKey]*attachment{}, life: 1} }
+func newModel() *model {
+	return &model{attachments: map[attachmentKey]*attachment{}, lastWords: map[ifnameOf]bool{}, life: 1}
+}
 
 // begin notes an ADD.
 func (m *model) begin(p *pod, sandbox *lab.Pod, slot int, n network) *attachment {
@@ -112,10 +116,36 @@ func (m *model) leave(a *attachment) {
 // gone notes that a DEL succeeded.
 func (m *model) gone(a *attachment) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.attachments[a.key] == a {
 		delete(m.attachments, a.key)
 	}
-	m.mu.Unlock()
+	for _, o := range m.attachments {
+		if o.uid == a.uid && o.state == attached {
+			return
+		}
+	}
+	for slot := range slots {
+		m.lastWords[ifnameOf{a.uid, ifname(slot)}] = true
+	}
+}
+
+// ifnameOf names an interface of a pod, whichever sandbox has it.
+type ifnameOf struct{ uid, ifname string }
+
+// mayHold says whether a pod's own agent may hold an interface that nobody wants
+// in the pod's VPP: with the last interface of a pod goes the witness of its
+// removal, so that an agent that was away cannot know, and holds until the pod
+// ends (see schema/store, Detach).
+func (m *model) mayHold(uid, name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.attachments {
+		if a.uid == uid && a.key.ifname == name {
+			return false
+		}
+	}
+	return m.lastWords[ifnameOf{uid, name}]
 }
 
 // find is the attachment of a sandbox's interface, nil for none.

@@ -109,8 +109,9 @@ func (m *model) succeed(a *attachment, ips []netip.Prefix) *violation {
 // leave notes that a DEL is owed from now on.
 func (m *model) leave(a *attachment) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	a.state = leaving
-	m.mu.Unlock()
+	m.noteLast(a)
 }
 
 // gone notes that a DEL succeeded.
@@ -120,6 +121,11 @@ func (m *model) gone(a *attachment) {
 	if m.attachments[a.key] == a {
 		delete(m.attachments, a.key)
 	}
+	m.noteLast(a)
+}
+
+// noteLast notes what a pod loses that has no other interface.
+func (m *model) noteLast(a *attachment) {
 	for _, o := range m.attachments {
 		if o.uid == a.uid && o.state == attached {
 			return

@@ -29,7 +29,7 @@ type Config struct {
 	// TempDir is where the lab's directory is made; empty means /tmp. On tmpfs,
 	// as /run is on a node, VPP binds its sockets faster.
 	TempDir string
-	// PodHeap is the main heap of a pod's VPP; empty means 128M.
+	// PodHeap is the main heap of a pod's VPP; empty means 256M.
 	PodHeap string
 	// BootID, where it is not empty, is what the nodes' programs take for the
 	// kernel's id of the boot (see Node.Reboot).
@@ -64,7 +64,7 @@ func New(cfg Config) (*Lab, error) {
 		cfg.HostHeap = "256M"
 	}
 	if cfg.PodHeap == "" {
-		cfg.PodHeap = "128M"
+		cfg.PodHeap = "256M"
 	}
 	if cfg.LogLevel == "" {
 		cfg.LogLevel = "info"

@@ -102,11 +102,11 @@ func (d *Daemon) witness(statuses map[string]int64) {
 }
 
 // heed looks for the operator's word. One that was there before anything was
-// held, or that is meant for another instance, is none.
+// held, or that is meant for another instance, is none; nor is one that came
+// when nothing was held any more, before that was told.
 func (d *Daemon) heed(ctx context.Context) {
 	name := d.cfg.Contract.Release
-	if name == "" || !d.holding() {
-		d.listening = false
+	if name == "" || !d.holding() && !d.listening {
 		return
 	}
 	entries, _, err := d.cfg.Tree.List(ctx, name)
@@ -114,8 +114,8 @@ func (d *Daemon) heed(ctx context.Context) {
 		d.log.WithField("err", err).Warn("the operator's word not read, will be tried again")
 		return
 	}
-	listening := d.listening
-	d.listening = true
+	listening := d.listening && d.holding()
+	d.listening = d.holding()
 	e, ok := entries[name]
 	if !ok {
 		return
@@ -130,7 +130,7 @@ func (d *Daemon) heed(ctx context.Context) {
 	case !listening:
 		log.Warn("release ignored, nothing was held when it was given")
 	default:
-		d.releaseAll()
+		d.releaseAll("an operator gave the word")
 	}
 	// The guard is a key that nobody can have: the prefix of all of them.
 	if _, err := d.cfg.Tree.DeleteIfAbsent(ctx, d.cfg.Contract.Desired, name); err != nil {
@@ -138,12 +138,22 @@ func (d *Daemon) heed(ctx context.Context) {
 	}
 }
 
-func (d *Daemon) releaseAll() {
+func (d *Daemon) releaseAll(why string) {
 	n := len(d.held) + d.engine.Release(d.engine.Held()...)
 	for key := range d.held {
-		d.letGo(key, "an operator gave the word")
+		d.letGo(key, why)
 	}
-	d.log.WithField("count", n).Warn("held attachments released by an operator")
+	d.log.WithFields(logrus.Fields{"count": n, "reason": why}).Warn("held attachments released")
+}
+
+// recognize ends the holds of a store that knows something of what the contract
+// is about, where it is about one pod: an interface that it does not know of was
+// removed.
+func (d *Daemon) recognize() {
+	if d.cfg.Contract.OnePod && d.snapshot && len(d.records) > 0 && d.holding() {
+		d.releaseAll("the pod has another interface, so etcd has not forgotten the pod")
+		d.resyncAt(time.Now())
+	}
 }
 
 func (d *Daemon) holding() bool { return len(d.held) > 0 || len(d.engine.Held()) > 0 }
@@ -168,16 +178,22 @@ func (d *Daemon) weigh(now time.Time) {
 	switch {
 	case n == 0:
 		d.log.Info("no attachment is held any more")
+		d.lookAgain(now)
 		return
 	case n != was:
 		d.log.WithFields(logrus.Fields{"count": n, "held": some(d.heldList(known, strangers))}).Warn("attachments held that etcd does not know of: " +
 			"was it wiped or restored? They stay in VPP until their keys are back, or until vpp-cnictl node release")
 	}
-	if next := now.Add(d.cfg.HoldPause); d.due.load.IsZero() || d.due.load.After(next) {
-		d.due.load = next
-	}
+	d.lookAgain(now)
 	if was == 0 && len(strangers) > 0 {
 		d.due.load = now // found in VPP: the statuses known may be older
+	}
+}
+
+// lookAgain sets the time of the next look for what ends a hold.
+func (d *Daemon) lookAgain(now time.Time) {
+	if next := now.Add(d.cfg.HoldPause); d.due.load.IsZero() || d.due.load.After(next) {
+		d.due.load = next
 	}
 }
 

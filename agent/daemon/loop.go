@@ -286,6 +286,7 @@ func (d *Daemon) work(ctx context.Context) {
 	if d.fenced() {
 		return
 	}
+	d.recognize()
 	d.weigh(time.Now())
 	d.report(time.Now())
 }

@@ -64,7 +64,7 @@ func presentAgent(a *Versioned[schema.AgentInfo]) string {
 // PutRelease gives the node's agent the word that what it holds may go, and
 // returns what the agent said of itself: with Held 0 there was nothing to say,
 // and nothing was written. ErrNoAgent: there is nobody to say it to. The word is
-// for this instance of the agent alone.
+// for this instance of the agent alone, and goes with its lease.
 func (s *Store) PutRelease(ctx context.Context, n schema.Node) (schema.AgentInfo, error) {
 	what := "release what node " + string(n) + " holds"
 	if err := n.Validate(); err != nil {
@@ -106,7 +106,11 @@ func (s *Store) releaseOnce(ctx context.Context, what string, n schema.Node) (sc
 	if err != nil {
 		return schema.AgentInfo{}, fmt.Errorf("%s: %w", what, err)
 	}
+	lease := clientv3.LeaseID(resp.Responses[0].GetResponseRange().GetKvs()[0].Lease)
 	_, err = s.guarded(ctx, what, []guard{atRev(key, agent.Rev, "its agent said something new")},
-		[]clientv3.Op{clientv3.OpPut(s.keys.Release(n), string(value))})
+		[]clientv3.Op{clientv3.OpPut(s.keys.Release(n), string(value), clientv3.WithLease(lease))})
+	if isLeaseGone(err) {
+		err = fmt.Errorf("%s: %w: %w", what, ErrNoAgent, err)
+	}
 	return agent.Value, err
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
@@ -242,6 +244,16 @@ func TestPutRelease(t *testing.T) {
 	if info.Held != 3 || r.Instance != "i1" {
 		t.Errorf("agent %+v, word %+v, want it for instance i1", info, r)
 	}
+	lease, err := e.raw.Grant(e.ctx, 60)
+	is(t, err, nil)
+	agent := e.store.Keys().Agent(node)
+	_, err = e.raw.Put(e.ctx, agent, e.value(agent), clientv3.WithLease(lease.ID))
+	is(t, err, nil)
+	_, err = e.store.PutRelease(e.ctx, node)
+	is(t, err, nil)
+	_, err = e.raw.Revoke(e.ctx, lease.ID)
+	is(t, err, nil)
+	same(t, "keys after the end of the agent", e.keys(), "")
 }
 
 // TestDetachLeavesThePodsStatus: a pod's agent that was away knows by its status

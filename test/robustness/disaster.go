@@ -71,6 +71,13 @@ func (w *world) wipe(d disaster) error {
 	if err := w.awaitHeld(w.model.all(attached)); err != nil {
 		return err
 	}
+	// An agent without memory holds what it finds by its tags.
+	if err := w.killAgent(); err != nil {
+		return err
+	}
+	if err := w.awaitHeld(w.model.all(attached)); err != nil {
+		return err
+	}
 	if err := w.traffic(); err != nil {
 		return err
 	}
@@ -85,6 +92,16 @@ func (w *world) wipe(d disaster) error {
 		}
 	}
 	return nil
+}
+
+func (w *world) killAgent() error {
+	w.agent.Lock()
+	defer w.agent.Unlock()
+	defer w.broken("the agent is killed while it holds")()
+	if err := w.node.Agent.Kill(); err != nil {
+		return err
+	}
+	return w.startAgent()
 }
 
 // awaitHeld waits until the agent says that it holds just these.

@@ -155,7 +155,6 @@ func serve(ctx context.Context, o options, tree daemon.Tree, log *logrus.Entry) 
 				return daemon.Attachment(plan), err
 			},
 			Interfaces: podplan.Interfaces,
-			OnePod:     true,
 		},
 		Audit: o.audit, Log: log,
 	})

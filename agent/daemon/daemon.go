@@ -77,9 +77,6 @@ type Contract struct {
 	Interfaces func(key string) []model.ID
 	// Release is the key of the operator's word on what is held; empty: none.
 	Release string
-	// OnePod says that all keys are one pod's, which gets its interfaces together:
-	// nothing is held while one of them is desired.
-	OnePod bool
 }
 
 func (c Contract) statusKey(desired string) string {

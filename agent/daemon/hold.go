@@ -146,16 +146,6 @@ func (d *Daemon) releaseAll(why string) {
 	d.log.WithFields(logrus.Fields{"count": n, "reason": why}).Warn("held attachments released")
 }
 
-// recognize ends the holds of a store that knows something of what the contract
-// is about, where it is about one pod: an interface that it does not know of was
-// removed.
-func (d *Daemon) recognize() {
-	if d.cfg.Contract.OnePod && d.snapshot && len(d.records) > 0 && d.holding() {
-		d.releaseAll("the pod has another interface, so etcd has not forgotten the pod")
-		d.resyncAt(time.Now())
-	}
-}
-
 func (d *Daemon) holding() bool { return len(d.held) > 0 || len(d.engine.Held()) > 0 }
 
 // weigh brings up to date what is told of held attachments.

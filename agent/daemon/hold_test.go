@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/vpp-cni/vpp-cni/agent/daemon"
 	"github.com/vpp-cni/vpp-cni/schema"
 )
 
@@ -186,11 +185,11 @@ func (b *bench) checkHeld(n int, before []string) {
 }
 
 // held4 is a node with c1 to c4 held.
-func held4(t *testing.T, restart bool, edit ...func(*daemon.Config)) *bench {
+func held4(t *testing.T, restart bool) *bench {
 	t.Helper()
 	b := newBench(t)
 	b.startVPP()
-	b.start(edit...)
+	b.start()
 	b.fill()
 	time.Sleep(500 * time.Millisecond) // as above
 	if restart {
@@ -198,7 +197,7 @@ func held4(t *testing.T, restart bool, edit ...func(*daemon.Config)) *bench {
 	}
 	must(t, b.etcd.Wipe())
 	if restart {
-		b.start(edit...)
+		b.start()
 	}
 	b.held(4)
 	return b
@@ -355,30 +354,6 @@ func TestLateWordIsNone(t *testing.T) {
 	b.wordGone()
 	b.word(instance)
 	b.wordGone()
-}
-
-// TestOnePodHoldsNothingBesideAnother: what a pod's agent did not see removed is
-// held while etcd knows nothing of the pod, and no longer.
-func TestOnePodHoldsNothingBesideAnother(t *testing.T) {
-	t.Parallel()
-	onePod := func(c *daemon.Config) { c.Contract.OnePod = true }
-	for name, restart := range map[string]bool{"remembered": false, "found": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := held4(t, restart, onePod)
-			b.put("c9", host("p9"))
-			b.await("c9", 0, "Ready/Applied")
-			b.held(0)
-			b.eventually("the end of what was held", func() error {
-				for _, o := range b.there() {
-					if !strings.Contains(o, "c9") && !strings.Contains(o, "p9") && !strings.Contains(o, "bridge-domain 5") {
-						return fmt.Errorf("there is %s", o)
-					}
-				}
-				return nil
-			})
-		})
-	}
 }
 
 // TestEarlyWordIsNone: a word given while nothing was held cuts nobody later.

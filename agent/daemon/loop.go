@@ -286,7 +286,6 @@ func (d *Daemon) work(ctx context.Context) {
 	if d.fenced() {
 		return
 	}
-	d.recognize()
 	d.weigh(time.Now())
 	d.report(time.Now())
 }

@@ -85,6 +85,8 @@ type ends struct {
 	// neighbor is the key of another interface of the pod, empty where it has
 	// none.
 	neighbor string
+	// podStatus says whether the pod end has a status.
+	podStatus bool
 	// podRev is the revision at which the pod's interfaces were read.
 	podRev int64
 	status *Versioned[schema.InterfaceStatus]
@@ -104,7 +106,10 @@ func (s *Store) detachOnce(ctx context.Context, r removal) (Detached, bool, erro
 	if !d.Existed && (e.status != nil || e.held == 0) {
 		return d, true, nil
 	}
-	guards, ops := s.removal(r.l, e)
+	guards, ops, err := s.removal(r.l, e, !r.silent)
+	if err != nil {
+		return Detached{}, false, fmt.Errorf("%s: %w", r.what, err)
+	}
 	statusKey := s.keys.HostStatus(r.l.Node, r.l.Container, r.l.IfName)
 	switch {
 	case e.status != nil:
@@ -130,21 +135,24 @@ func (s *Store) detachOnce(ctx context.Context, r removal) (Detached, bool, erro
 }
 
 // removal deletes what there is of both ends while they are as read.
-func (s *Store) removal(l Lookup, e ends) ([]guard, []clientv3.Op) {
+func (s *Store) removal(l Lookup, e ends, witness bool) ([]guard, []clientv3.Op, error) {
 	hostKey := s.keys.Host(l.Node, l.Container, l.IfName)
 	guards := []guard{atRev(hostKey, revOf(e.host), "the host end changed")}
 	ops := []clientv3.Op{clientv3.OpDelete(hostKey)}
 	if e.podID == "" {
-		return guards, ops
+		return guards, ops, nil
 	}
 	podKey := s.keys.PodInterface(l.Node, e.podID, l.IfName)
 	guards = append(guards, atRev(podKey, revOf(e.pod), "the pod end changed"))
 	if e.podMine {
 		ops = append(ops, clientv3.OpDelete(podKey))
-		g, rest := s.podStatuses(l.Node, e)
-		guards, ops = append(guards, g), append(ops, rest...)
+		g, rest, err := s.podStatuses(l, e, witness)
+		if err != nil {
+			return nil, nil, err
+		}
+		guards, ops = append(guards, g...), append(ops, rest...)
 	}
-	return guards, ops
+	return guards, ops, nil
 }
 
 // detached is what removing e will have removed.
@@ -184,7 +192,7 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 	}
 	ops = append(ops, clientv3.OpGet(s.keys.Agent(l.Node)))
 	if l.Pod != "" {
-		ops = append(ops, s.podInterfaces(l.Node, l.Pod))
+		ops = append(ops, s.podKeys(l.Node, l.Pod))
 	}
 	resp, err := s.txn(ctx, what, nil, ops, nil)
 	if err != nil {
@@ -200,7 +208,7 @@ func (s *Store) ends(ctx context.Context, what string, l Lookup) (ends, error) {
 	}
 	if named := e.namedPod(); named != "" && named != l.Pod {
 		e.podID = named
-		resp, err = s.txn(ctx, what, nil, []clientv3.Op{s.podInterfaces(l.Node, named)}, nil)
+		resp, err = s.txn(ctx, what, nil, []clientv3.Op{s.podKeys(l.Node, named)}, nil)
 		if err != nil {
 			return ends{}, err
 		}

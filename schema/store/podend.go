@@ -1,29 +1,36 @@
 package store
 
 import (
+	"strings"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
 
-// podInterfaces reads all desired ends of a pod.
-func (s *Store) podInterfaces(n schema.Node, p schema.PodID) clientv3.Op {
-	return clientv3.OpGet(s.keys.PodPrefix(n, p)+schema.PodInterfacesPrefix, clientv3.WithPrefix())
+// podKeys reads all that there is of a pod: desired ends and statuses.
+func (s *Store) podKeys(n schema.Node, p schema.PodID) clientv3.Op {
+	return clientv3.OpGet(s.keys.PodPrefix(n, p), clientv3.WithPrefix())
 }
 
-// findPod takes the pod end and one neighbour from podInterfaces' answer.
+// findPod takes the pod end, one neighbour, and whether there is a status, from
+// podKeys' answer.
 func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
-	e.pod, e.neighbor = nil, ""
+	e.pod, e.neighbor, e.podStatus = nil, "", false
 	if i >= len(resp.Responses) {
 		return
 	}
 	e.podRev = resp.Header.GetRevision()
-	key := s.keys.PodInterface(l.Node, e.podID, l.IfName)
+	key, status := s.keys.PodInterface(l.Node, e.podID, l.IfName), s.keys.PodStatus(l.Node, e.podID, l.IfName)
+	statuses := s.keys.PodPrefix(l.Node, e.podID) + schema.PodStatusPrefix
 	for _, kv := range resp.Responses[i].GetResponseRange().GetKvs() {
-		if string(kv.Key) == key {
+		switch k := string(kv.Key); {
+		case k == key:
 			e.pod = versioned[schema.PodInterface](kv)
-		} else {
-			e.neighbor = string(kv.Key)
+		case k == status:
+			e.podStatus = true
+		case !strings.HasPrefix(k, statuses):
+			e.neighbor = k
 		}
 	}
 }
@@ -31,14 +38,27 @@ func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
 // podStatuses deletes the statuses of a pod with its last interface: its agent
 // ends with it. While the pod has another interface, the status of the one that
 // goes is the agent's to delete: an agent that was away when the end was removed
-// knows by the status that it was removed, and did not just vanish.
-func (s *Store) podStatuses(n schema.Node, e ends) (guard, []clientv3.Op) {
-	if e.neighbor != "" {
-		return present(e.neighbor, "the pod's other interface went"), nil
+// knows by the status that it was removed, and did not just vanish. Where there
+// is none yet, one is put there for a witness.
+func (s *Store) podStatuses(l Lookup, e ends, witness bool) ([]guard, []clientv3.Op, error) {
+	prefix := s.keys.PodPrefix(l.Node, e.podID)
+	if e.neighbor == "" {
+		return []guard{unchanged(prefix+schema.PodInterfacesPrefix, e.podRev, "the pod's interfaces changed")},
+			[]clientv3.Op{clientv3.OpDelete(prefix+schema.PodStatusPrefix, clientv3.WithPrefix())}, nil
 	}
-	prefix := s.keys.PodPrefix(n, e.podID)
-	return unchanged(prefix+schema.PodInterfacesPrefix, e.podRev, "the pod's interfaces changed"),
-		[]clientv3.Op{clientv3.OpDelete(prefix+schema.PodStatusPrefix, clientv3.WithPrefix())}
+	guards := []guard{present(e.neighbor, "the pod's other interface went")}
+	key := s.keys.PodStatus(l.Node, e.podID, l.IfName)
+	switch {
+	case e.podStatus:
+		return append(guards, present(key, "the pod end's status went")), nil, nil
+	case !witness:
+		return guards, nil, nil
+	}
+	w, err := removed(e.pod.Rev)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(guards, atRev(key, 0, "the pod end's status appeared")), []clientv3.Op{clientv3.OpPut(key, string(w))}, nil
 }
 
 // unchanged holds while no key under prefix was written after rev.

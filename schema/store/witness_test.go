@@ -256,6 +256,32 @@ func TestPutRelease(t *testing.T) {
 	same(t, "keys after the end of the agent", e.keys(), "")
 }
 
+// TestDetachLeavesAWitnessForThePod: so does one that had not said anything yet.
+func TestDetachLeavesAWitnessForThePod(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	e.attach("c1")
+	second := attachment("c1")
+	second.IfName = "net2"
+	_, err := e.store.Attach(e.ctx, second, store.View{})
+	is(t, err, nil)
+	k := e.store.Keys()
+	rev := e.look("c1").Pod.Rev
+	_, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	st, err := schema.Decode[schema.InterfaceStatus]([]byte(e.value(k.PodStatus(node, "p1", "net1"))))
+	if err != nil || st.State != schema.Removed || st.SpecRevision != rev {
+		t.Errorf("the pod end's status is %+v (%v), want Removed of revision %d", st, err, rev)
+	}
+	l := lookup("c1", "p1")
+	l.IfName = "net2"
+	_, err = e.store.Detach(e.ctx, l, 0)
+	is(t, err, nil)
+	if left := e.keys(); strings.Contains(left, "pods/") {
+		t.Errorf("after the pod's last DEL there is %s", left)
+	}
+}
+
 // TestDetachLeavesThePodsStatus: a pod's agent that was away knows by its status
 // that an interface was removed, while the pod has another one. With the last
 // one all goes.

@@ -13,8 +13,8 @@ import (
 
 // Options set up an Engine.
 type Options struct {
-	// Workers is how many operations of one phase run at a time; 0 means 32,
-	// with which VPP 25.10 is kept busy (VPP-FACTS.md, "Speed").
+	// Workers is how many operations of one phase run at a time; 0 means 256,
+	// with which VPP 25.10 is kept busy.
 	Workers int
 	// Terminal says that an error will not go away by itself. Nil: none is.
 	Terminal func(error) bool

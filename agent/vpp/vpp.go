@@ -33,7 +33,7 @@ type Config struct {
 	CallTimeout time.Duration
 	// Logger gets what happens to the connection. nil: nothing is logged.
 	Logger *logrus.Entry
-	// Workers is how many calls may be under way at once. 0: 64.
+	// Workers is how many calls may be under way at once. 0: 256.
 	Workers int
 }
 

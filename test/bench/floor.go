@@ -62,7 +62,13 @@ func (f *floor) close(ctx context.Context) {
 // value has the length of a real HostInterface.
 const value = `{"network":"bench","pod":{"id":"bench00000000000000000000000000000000000000000000000000000000001"},"ifType":"memif","netType":"bridge","memif":{"role":"master","mode":"ethernet","socket":"net1.memif"},"bridge":{"name":"10","domainID":10},"mac":"02:aa:bb:cc:dd:ee"}`
 
+// floorLimit bounds one call of the floor: GoVPP waits for ever for a VPP that
+// died.
+const floorLimit = 10 * time.Second
+
 func (f *floor) add(ctx context.Context, i int) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, floorLimit)
+	defer cancel()
 	begin := time.Now()
 	key := fmt.Sprintf("/floor/%d/", i)
 	_, err := f.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key+"host"), "=", 0)).
@@ -106,6 +112,8 @@ func (f *floor) program(ctx context.Context, i int) (made, error) {
 }
 
 func (f *floor) del(ctx context.Context, i int) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, floorLimit)
+	defer cancel()
 	begin := time.Now()
 	key := fmt.Sprintf("/floor/%d/", i)
 	_, err := f.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key+"host"), ">", 0)).

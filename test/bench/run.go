@@ -200,8 +200,23 @@ func (s *suite) sequential(ctx context.Context, p plugin) (add, del pair, cpu sh
 	return add, del, cpu, nil
 }
 
-// manyAtOnce fills the node, many calls at a time. The attachments stay.
+// manyAtOnce fills the node, many calls at a time. The attachments stay. The
+// floor goes first and takes its own away: nothing keeps its creates and
+// admin-ups apart, which a VPP with 1,000 memifs does not survive.
 func (s *suite) manyAtOnce(ctx context.Context) error {
+	bare, bad := crowd(s.parallel, s.rounds, func(i int) error {
+		_, err := s.floor.add(ctx, i)
+		return err
+	})
+	s.now.rate = bare
+	if err := errors.Join(bad...); err != nil {
+		return err
+	}
+	for i := range s.rounds {
+		if _, err := s.floor.del(ctx, i); err != nil {
+			return err
+		}
+	}
 	p := s.plugin(confNoIPAM(s.node))
 	rate, failed := crowd(s.parallel, s.options.node, func(i int) error {
 		_, _, err := p.call(ctx, "ADD", i)
@@ -210,21 +225,10 @@ func (s *suite) manyAtOnce(ctx context.Context) error {
 	for _, err := range failed {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-	// The floor's own attachments go again: its VPP is the same.
-	bare, bad := crowd(s.parallel, s.rounds, func(i int) error {
-		_, err := s.floor.add(ctx, i)
-		return err
-	})
-	s.now.rate = bare
-	for i := range s.rounds {
-		if _, err := s.floor.del(ctx, i); err != nil {
-			return err
-		}
-	}
 	s.table.add(
 		figure{name: fmt.Sprintf("ADD, %d at a time, a second", s.parallel), ours: rate, floor: bare, bound: 100, atLeast: true, by: byRate},
 		figure{name: fmt.Sprintf("ADD, %d at a time, failed", s.parallel), ours: float64(len(failed)), none: true})
-	return errors.Join(bad...)
+	return nil
 }
 
 // weight adds what the plugin takes on disk and in memory.

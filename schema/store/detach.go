@@ -85,8 +85,9 @@ type ends struct {
 	// neighbor is the key of another interface of the pod, empty where it has
 	// none.
 	neighbor string
-	// podStatus says whether the pod end has a status.
-	podStatus bool
+	// podStatus says whether the pod end has a status, podSpeaks whether any of
+	// the pod's ends has.
+	podStatus, podSpeaks bool
 	// podRev is the revision at which the pod's interfaces were read.
 	podRev int64
 	status *Versioned[schema.InterfaceStatus]

@@ -13,10 +13,10 @@ func (s *Store) podKeys(n schema.Node, p schema.PodID) clientv3.Op {
 	return clientv3.OpGet(s.keys.PodPrefix(n, p), clientv3.WithPrefix())
 }
 
-// findPod takes the pod end, one neighbour, and whether there is a status, from
+// findPod takes the pod end, one neighbour, and whether there are statuses, from
 // podKeys' answer.
 func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
-	e.pod, e.neighbor, e.podStatus = nil, "", false
+	e.pod, e.neighbor, e.podStatus, e.podSpeaks = nil, "", false, false
 	if i >= len(resp.Responses) {
 		return
 	}
@@ -27,10 +27,10 @@ func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
 		switch k := string(kv.Key); {
 		case k == key:
 			e.pod = versioned[schema.PodInterface](kv)
-		case k == status:
-			e.podStatus = true
 		case !strings.HasPrefix(k, statuses):
 			e.neighbor = k
+		default:
+			e.podStatus, e.podSpeaks = e.podStatus || k == status, true
 		}
 	}
 }
@@ -39,7 +39,8 @@ func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
 // ends with it. While the pod has another interface, the status of the one that
 // goes is the agent's to delete: an agent that was away when the end was removed
 // knows by the status that it was removed, and did not just vanish. Where there
-// is none yet, one is put there for a witness.
+// is none yet, one is put there for a witness, if the pod has an agent: one that
+// has said something of another interface.
 func (s *Store) podStatuses(l Lookup, e ends, witness bool) ([]guard, []clientv3.Op, error) {
 	prefix := s.keys.PodPrefix(l.Node, e.podID)
 	if e.neighbor == "" {
@@ -51,7 +52,7 @@ func (s *Store) podStatuses(l Lookup, e ends, witness bool) ([]guard, []clientv3
 	switch {
 	case e.podStatus:
 		return append(guards, present(key, "the pod end's status went")), nil, nil
-	case !witness:
+	case !witness || !e.podSpeaks:
 		return guards, nil, nil
 	}
 	w, err := removed(e.pod.Rev)

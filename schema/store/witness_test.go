@@ -256,16 +256,25 @@ func TestPutRelease(t *testing.T) {
 	same(t, "keys after the end of the agent", e.keys(), "")
 }
 
-// TestDetachLeavesAWitnessForThePod: so does one that had not said anything yet.
+// TestDetachLeavesAWitnessForThePod: so does an agent that had not said anything
+// of this interface yet. A pod that has no agent gets no key that nobody deletes.
 func TestDetachLeavesAWitnessForThePod(t *testing.T) {
 	e := newEnv(t, etcdtest.Options{})
 	e.announce(node)
 	e.attach("c1")
-	second := attachment("c1")
-	second.IfName = "net2"
-	_, err := e.store.Attach(e.ctx, second, store.View{})
-	is(t, err, nil)
+	for _, i := range []schema.IfName{"net2", "net3"} {
+		more := attachment("c1")
+		more.IfName = i
+		_, err := e.store.Attach(e.ctx, more, store.View{})
+		is(t, err, nil)
+	}
 	k := e.store.Keys()
+	l := lookup("c1", "p1")
+	l.IfName = "net3"
+	_, err := e.store.Detach(e.ctx, l, 0)
+	is(t, err, nil)
+	same(t, "what the pod's agent said", e.value(k.PodStatus(node, "p1", "net3")), "")
+	e.put(k.PodStatus(node, "p1", "net2"), encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied}))
 	rev := e.look("c1").Pod.Rev
 	_, err = e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
 	is(t, err, nil)
@@ -273,7 +282,6 @@ func TestDetachLeavesAWitnessForThePod(t *testing.T) {
 	if err != nil || st.State != schema.Removed || st.SpecRevision != rev {
 		t.Errorf("the pod end's status is %+v (%v), want Removed of revision %d", st, err, rev)
 	}
-	l := lookup("c1", "p1")
 	l.IfName = "net2"
 	_, err = e.store.Detach(e.ctx, l, 0)
 	is(t, err, nil)

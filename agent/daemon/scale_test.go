@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -80,12 +81,19 @@ func TestScale(t *testing.T) {
 		t.Errorf("%d writes to etcd at the restart", after-before)
 	}
 
+	pid := b.daemon.State().VPP.PID
 	if err := b.sim.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	begin = time.Now()
-	b.await("one-more", 0, "Pending/VPPDown")
-	b.ready()
+	// Not the status: Pending may be over before anybody has read it.
+	b.eventually("the new VPP to be filled", func() error {
+		s := b.daemon.State()
+		if s.VPP.PID == pid {
+			return errors.New("it is the old one still")
+		}
+		return s.Ready()
+	})
 	t.Logf("VPP restart: filled after %v", time.Since(begin))
 	b.statuses(n + 1)
 	t.Logf("VPP restart: all statuses after %v", time.Since(begin))

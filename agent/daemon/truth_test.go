@@ -176,3 +176,24 @@ func TestReadyMeansReady(t *testing.T) {
 		t.Errorf("another full pass: %s, before %s", now, first)
 	}
 }
+
+// TestUnansweredDump: a VPP that does not answer the dump of its interfaces is
+// not one that has none. Nothing is made a second time.
+func TestUnansweredDump(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.startVPP()
+	b.start(func(c *daemon.Config) { c.Audit = 100 * time.Millisecond })
+	b.put("c1", host("p1"))
+	b.await("c1", 0, "Ready/Applied")
+	b.written()
+	b.sim.Ignore("sw_interface_dump")
+	time.Sleep(500 * time.Millisecond)
+	b.sim.ClearFaults()
+	b.put("c2", host("p2"))
+	b.await("c2", 0, "Ready/Applied")
+	if n := b.written()["memif_create_v2"]; n != 1 {
+		t.Errorf("%d creates after a dump that was not answered, want c2's alone", n)
+	}
+	b.await("c1", 0, "Ready/Applied")
+}

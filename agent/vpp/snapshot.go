@@ -2,6 +2,7 @@ package vpp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.fd.io/govpp/api"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 )
+
+// errUnanswered is a dump that names not even what every VPP has.
+var errUnanswered = errors.New("VPP did not answer")
 
 // none is VPP's ~0: no index, or all of them.
 const none = ^uint32(0)
@@ -56,6 +60,11 @@ func (s *session) take(ctx context.Context) (*snapshot, error) {
 	}
 	if err := s.multi(ctx, "dump of interfaces", reqs, snap.read); err != nil {
 		return nil, err
+	}
+	// A dump's end is told by the ping behind it alone: one that was not answered
+	// looks like one that found nothing. Every VPP has local0.
+	if len(snap.interfaces) == 0 {
+		return nil, fmt.Errorf("dump of interfaces: %w", errUnanswered)
 	}
 	return snap, nil
 }

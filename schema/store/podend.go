@@ -27,10 +27,13 @@ func (s *Store) findPod(e *ends, l Lookup, resp *clientv3.TxnResponse, i int) {
 		switch k := string(kv.Key); {
 		case k == key:
 			e.pod = versioned[schema.PodInterface](kv)
-		case !strings.HasPrefix(k, statuses):
-			e.neighbor = k
-		default:
+		case strings.HasPrefix(k, statuses):
 			e.podStatus, e.podSpeaks = e.podStatus || k == status, true
+		default:
+			// A key that nobody of ours has written is no interface.
+			if ref, err := s.keys.Parse(k); err == nil && ref.Kind == schema.KeyPodInterface {
+				e.neighbor = k
+			}
 		}
 	}
 }

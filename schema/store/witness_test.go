@@ -352,3 +352,22 @@ func TestDetachOfAllAtOnce(t *testing.T) {
 		t.Errorf("left behind:\n%s", keys)
 	}
 }
+
+// TestDetachWithForeignKeys: what somebody has put beside a pod's interfaces is
+// none of them, so that nothing of ours stays for it.
+func TestDetachWithForeignKeys(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	e.announce(node)
+	e.attach("c1")
+	k := e.store.Keys()
+	said := encode(t, schema.InterfaceStatus{SpecRevision: 1, State: schema.Ready, Reason: schema.ReasonApplied})
+	e.put(k.PodStatus(node, "p1", ifname), said)
+	foreign := k.PodPrefix(node, "p1") + "interfaces/no such name"
+	e.put(foreign, "what is this")
+	_, err := e.store.Detach(e.ctx, lookup("c1", "p1"), 0)
+	is(t, err, nil)
+	keys := e.keys()
+	if strings.Contains(keys, "p1/status") || !strings.Contains(keys, "no such name") {
+		t.Errorf("after the last DEL:\n%s", keys)
+	}
+}

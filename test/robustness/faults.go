@@ -159,11 +159,17 @@ func killVPP(w *world, f fault) error {
 
 // upVPP starts the host's VPP and the foreign client's objects in it.
 func (w *world) upVPP() error {
-	ctx, cancel := context.WithTimeout(w.ctx, startBound)
-	defer cancel()
-	if err := w.node.VPP.Up(ctx); err != nil {
+	if err := w.startVPP(w.node.VPP, everything); err != nil {
 		return err
 	}
+	w.stranger.forget()
+	return w.makeStranger()
+}
+
+// makeStranger has the foreign client's objects made in the host's VPP.
+func (w *world) makeStranger() error {
+	ctx, cancel := context.WithTimeout(w.ctx, startBound)
+	defer cancel()
 	for {
 		err := w.stranger.make(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -175,6 +181,44 @@ func (w *world) upVPP() error {
 		}
 		w.sleep(100 * time.Millisecond)
 	}
+}
+
+// startVPP starts a VPP that answers. A real one measures its clock when it
+// starts (clib_time_init); where the machine gives it no time just then it may
+// be off by a thousand, and answers to nobody. Whoever looks after VPP on a node
+// starts such a one again.
+func (w *world) startVPP(v *proc.VPP, object string) error {
+	const tries = 3
+	var err error
+	for range tries {
+		ctx, cancel := context.WithTimeout(w.ctx, startBound)
+		err = v.Up(ctx)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if err = w.answers(v); err == nil || w.ctx.Err() != nil {
+			return nil
+		}
+		w.history.add(object, "%s does not answer after its start, and is started again: %v", v.Name, err)
+		if killed := v.Kill(); killed != nil {
+			return killed
+		}
+	}
+	return fmt.Errorf("%s: %d starts: %w", v.Name, tries, err)
+}
+
+// answers waits until a VPP that has just been started answers.
+func (w *world) answers(v *proc.VPP) (err error) {
+	e := &eye{socket: v.APISocket}
+	defer e.close()
+	for begin := time.Now(); time.Since(begin) < startBound/3; {
+		if _, err = e.interfaces(w.ctx); err == nil || w.ctx.Err() != nil {
+			return nil
+		}
+		w.sleep(100 * time.Millisecond)
+	}
+	return err
 }
 
 func freezeVPP(w *world, f fault) error {

@@ -32,22 +32,32 @@ type stranger struct {
 	socket string
 	// bridged, routed and memif are its interfaces in this life of VPP.
 	bridged, routed, memif uint32
+	// made counts the steps that are done in this life of VPP.
+	made int
 }
 
-// make makes the objects in a VPP that has none of them.
+// forget begins anew with a VPP that has none of the objects.
+func (s *stranger) forget() { s.made = 0 }
+
+// make makes the objects that are not there yet. It can be called again when a
+// busy VPP has not answered.
 func (s *stranger) make(ctx context.Context) error {
-	err := s.eye.with(ctx, func(ctx context.Context, conn api.Connection) error {
-		var err error
-		if s.bridged, err = loopback(ctx, conn); err != nil {
+	steps := []func(context.Context, api.Connection) error{
+		func(ctx context.Context, conn api.Connection) (err error) {
+			s.bridged, err = loopback(ctx, conn)
 			return err
-		}
-		if s.routed, err = loopback(ctx, conn); err != nil {
+		},
+		func(ctx context.Context, conn api.Connection) (err error) {
+			s.routed, err = loopback(ctx, conn)
 			return err
+		},
+		s.makeBridge, s.makeRoute, s.makeMemif,
+	}
+	for s.made < len(steps) {
+		if err := s.eye.with(ctx, steps[s.made]); err != nil {
+			return fmt.Errorf("the foreign client: %w", err)
 		}
-		return errors.Join(s.makeBridge(ctx, conn), s.makeRoute(ctx, conn), s.makeMemif(ctx, conn))
-	})
-	if err != nil {
-		return fmt.Errorf("the foreign client: %w", err)
+		s.made++
 	}
 	return nil
 }
@@ -65,7 +75,7 @@ func loopback(ctx context.Context, conn api.Connection) (uint32, error) {
 func (s *stranger) makeBridge(ctx context.Context, conn api.Connection) error {
 	client := l2.NewServiceClient(conn)
 	_, err := client.BridgeDomainAddDelV2(ctx, &l2.BridgeDomainAddDelV2{BdID: foreignDomain, Flood: true, Forward: true, Learn: true, UuFlood: true, IsAdd: true})
-	if err != nil {
+	if err != nil && !errors.Is(err, api.BD_ALREADY_EXISTS) {
 		return err
 	}
 	_, err = client.SwInterfaceSetL2Bridge(ctx, &l2.SwInterfaceSetL2Bridge{RxSwIfIndex: interface_types.InterfaceIndex(s.bridged), BdID: foreignDomain, Enable: true})

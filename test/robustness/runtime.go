@@ -1,7 +1,6 @@
 package robustness
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -54,9 +53,7 @@ func (w *world) startPod(p *pod) error {
 	p.processes.Lock()
 	defer p.processes.Unlock()
 	if !p.sandbox.VPP.Running() {
-		ctx, cancel := context.WithTimeout(w.ctx, startBound)
-		defer cancel()
-		if err := p.sandbox.VPP.Up(ctx); err != nil {
+		if err := w.startVPP(p.sandbox.VPP, p.name); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 // viewTimeout bounds one look at a VPP, which may be hanging.
-const viewTimeout = 3 * time.Second
+const viewTimeout = 10 * time.Second
 
 // eye looks at one VPP over one lasting connection (VPP-FACTS: API clients).
 type eye struct {

@@ -101,10 +101,9 @@ func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error)
 	}
 	w.eye = &eye{socket: w.node.VPP.APISocket}
 	w.stranger = &stranger{eye: w.eye, socket: filepath.Join(w.node.VPP.Dir, "stranger.sock")}
-	if err = w.stranger.make(ctx); err != nil {
+	if err = w.makeStranger(); err != nil { //nolint:contextcheck // the world's context comes from ctx
 		return w, err
 	}
-	w.strangerLife.Store(1)
 	return w, w.startPods(start)
 }
 

@@ -198,7 +198,7 @@ func (w *world) startVPP(v *proc.VPP, object string) error {
 			return err
 		}
 		if err = w.answers(v); err == nil || w.ctx.Err() != nil {
-			return nil
+			return err
 		}
 		w.history.add(object, "%s does not answer after its start, and is started again: %v", v.Name, err)
 		if killed := v.Kill(); killed != nil {
@@ -214,7 +214,7 @@ func (w *world) answers(v *proc.VPP) (err error) {
 	defer e.close()
 	for begin := time.Now(); time.Since(begin) < startBound/3; {
 		if _, err = e.interfaces(w.ctx); err == nil || w.ctx.Err() != nil {
-			return nil
+			return err
 		}
 		w.sleep(100 * time.Millisecond)
 	}

@@ -88,7 +88,7 @@ func TestAttachRefusesWhatIsNotValid(t *testing.T) {
 		"ifType":               func(a *store.Attachment) { a.Host.IfType = "tap" },
 		"names container":      func(a *store.Attachment) { a.Pod.Container = "c2" },
 		"the host's end names": func(a *store.Attachment) { a.Host.Pod.ID = "p2" },
-		"memif.secret":         func(a *store.Attachment) { a.Host.Memif.Secret = schema.Secret(strings.Repeat("x", 24)) },
+		"memif.secret":         func(a *store.Attachment) { a.Host.Memif.Secret = schema.NewSecret(strings.Repeat("x", 24)) },
 	} {
 		a := attachment("c1")
 		spoil(&a)

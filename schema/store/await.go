@@ -81,7 +81,7 @@ func (w *waiter) ended(ctx context.Context, last error) error {
 
 // watch runs until done says stop or the watch breaks.
 func (w *waiter) watch(parent context.Context) (bool, error) {
-	c, err := w.s.connect(parent)
+	c, err := w.s.connect()
 	if err != nil {
 		return false, err
 	}

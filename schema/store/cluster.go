@@ -140,7 +140,7 @@ func twoClusters(was, is uint64) error {
 func (s *Store) endpointStates(ctx context.Context) []endpointState {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	c, err := s.connect(ctx)
+	c, err := s.connect()
 	if err != nil {
 		return nil
 	}

@@ -1,12 +1,9 @@
 package store
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -32,23 +29,30 @@ type Config struct {
 	// all TLS.
 	Endpoints []string
 	// CACert is the file of the certificates that sign etcd's; empty: the
-	// system's. Any of the three files makes the connection TLS.
+	// system's. Any of the three files makes the connection TLS. They are read
+	// anew at each handshake.
 	CACert string
-	// Cert and Key are the files of the client's certificate; both or none.
+	// Cert and Key are the files of the client's certificate; both or none. For an
+	// etcd with users the certificate's common name is the user.
 	Cert, Key string
 	// User and PasswordFile log in; the file's last newline is not part of the
-	// password. Both or none.
+	// password. It is read anew at each log-in. Both or none.
 	User, PasswordFile string
 	// Prefix is the part of every key before the contract's version; empty:
 	// schema.DefaultPrefix.
 	Prefix string
-	// DialTimeout bounds the log-in; 0: DefaultDialTimeout.
+	// DialTimeout bounds a log-in; 0: DefaultDialTimeout.
 	DialTimeout time.Duration
 	// RequestTimeout bounds each call; 0: DefaultRequestTimeout.
 	RequestTimeout time.Duration
 	// ProgressInterval is how often a watch asks etcd for a sign of life; after
 	// three without one it starts anew. 0: DefaultProgressInterval.
 	ProgressInterval time.Duration
+	// Partial, where it is not nil, lets Nodes, Attachments and WatchAll show what
+	// the user may read where that is not all, and is called with the prefixes that
+	// are shown. It is for people's eyes: nothing may be concluded from what such a
+	// list leaves out.
+	Partial func(shown []string)
 	// Logger is for etcd's client; nil: it is quiet.
 	Logger *zap.Logger
 }
@@ -60,8 +64,8 @@ var connectParams = grpc.ConnectParams{
 	MinConnectTimeout: 3 * time.Second,
 }
 
-// client checks c and makes the configuration of etcd's client of it.
-func (c Config) client() (clientv3.Config, error) {
+// client is the configuration of etcd's client, without who we are.
+func (c Config) client() clientv3.Config {
 	out := clientv3.Config{
 		Endpoints:            c.Endpoints,
 		DialTimeout:          c.DialTimeout,
@@ -74,25 +78,7 @@ func (c Config) client() (clientv3.Config, error) {
 			grpc.WithConnectParams(connectParams),
 		},
 	}
-	secure, err := c.secure()
-	if err != nil {
-		return out, err
-	}
-	if secure {
-		if out.TLS, err = c.tls(); err != nil {
-			return out, err
-		}
-	}
-	if (c.User == "") != (c.PasswordFile == "") {
-		return out, errors.New("user and passwordFile go together: set both or none")
-	}
-	if c.User != "" {
-		out.Username = c.User
-		if out.Password, err = readPassword(c.PasswordFile); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
+	return out
 }
 
 // secure checks the endpoints and says whether the connection is TLS. etcd's
@@ -147,42 +133,4 @@ func checkEndpoint(ep, scheme, rest string) error {
 	default:
 		return bad
 	}
-}
-
-// tls reads the certificates. The client's is asked for at each handshake.
-func (c Config) tls() (*tls.Config, error) {
-	out := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CACert != "" {
-		pem, err := os.ReadFile(c.CACert)
-		if err != nil {
-			return nil, fmt.Errorf("cacert: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("cacert: %s holds no certificate", c.CACert)
-		}
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		return nil, errors.New("cert and key go together: set both or none")
-	}
-	if c.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cert %s: %w", c.Cert, err)
-		}
-		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	return out, nil
-}
-
-func readPassword(path string) (string, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return "", fmt.Errorf("passwordFile: %w", err)
-	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if password == "" {
-		return "", fmt.Errorf("passwordFile: %s is empty", path)
-	}
-	return password, nil
 }

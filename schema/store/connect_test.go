@@ -2,22 +2,13 @@ package store_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
@@ -146,129 +137,31 @@ func TestOneOfThreeEndpointsIsEnough(t *testing.T) {
 }
 
 func TestUserAndPassword(t *testing.T) {
-	e := newEnv(t, etcdtest.Options{})
-	e.announce(node)
-	must := func(_ any, err error) {
-		t.Helper()
-		is(t, err, nil)
-	}
-	must(e.raw.UserAdd(e.ctx, "root", "rootpw"))
-	must(e.raw.UserGrantRole(e.ctx, "root", "root"))
-	must(e.raw.RoleAdd(e.ctx, "cni"))
-	root := e.store.Keys().Root()
-	must(e.raw.RoleGrantPermission(e.ctx, "cni", root, clientv3.GetPrefixRangeEnd(root), clientv3.PermissionType(clientv3.PermReadWrite)))
-	must(e.raw.UserAdd(e.ctx, "cni", "pa ss"))
-	must(e.raw.UserGrantRole(e.ctx, "cni", "cni"))
-	must(e.raw.AuthEnable(e.ctx))
-	open := func(password string) *store.Store {
-		p := filepath.Join(t.TempDir(), "password")
-		if err := os.WriteFile(p, []byte(password), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), User: "cni", PasswordFile: p})
-	}
-	s := open("pa ss\n")
+	e := newPasswordEnv(t)
+	s := e.open()
 	seen, err := s.Look(e.ctx, lookup("c1", "p1"))
 	is(t, err, nil)
 	_, err = s.Attach(e.ctx, attachment("c1"), seen)
 	is(t, err, nil)
-	m := follow(e, s)
+	m := follow(e.env, s)
 	eventually(t, "follow", func() string { k, _, _ := strings.Cut(m.view(), "="); return k }, "host/c1/net1")
 
-	_, err = open("wrong").Look(e.ctx, lookup("c1", "p1"))
-	if err == nil || errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "log in as cni") || strings.Contains(err.Error(), "wrong") {
-		t.Errorf("wrong password: %v, want a lasting error that names the user and not the password", err)
-	}
 	_, err = e.store.Look(e.ctx, lookup("c1", "p1"))
-	if err == nil || errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("no user: %v, want a lasting error", err)
+	is(t, err, store.ErrDenied)
+	if !strings.Contains(err.Error(), "without a user") {
+		t.Errorf("no user: %v", err)
 	}
 	_, _, err = s.Subtree("/elsewhere/").List(e.ctx, "")
-	if err == nil || !strings.Contains(err.Error(), "permission denied") {
-		t.Errorf("outside of the role: %v, want permission denied", err)
+	is(t, err, store.ErrDenied)
+	if !strings.Contains(err.Error(), "to user cni: etcdserver: permission denied") {
+		t.Errorf("outside of the role: %v", err)
 	}
-}
-
-func TestTLS(t *testing.T) {
-	ca := newCA(t)
-	server, client := ca.issue(t, "server"), ca.issue(t, "client")
-	e := newEnvTLS(t, ca, server)
-	good := store.Config{Endpoints: e.Endpoints(), CACert: ca.file, Cert: client + ".pem", Key: client + ".key"}
-	_, err := openStore(t, good).Look(t.Context(), lookup("c1", "p1"))
-	is(t, err, nil)
-	for name, tt := range map[string]struct {
-		edit func(*store.Config)
-		want string
-	}{
-		"no client certificate": {func(c *store.Config) { c.Cert, c.Key = "", "" }, "no answer within"},
-		"another CA":            {func(c *store.Config) { c.CACert = newCA(t).file }, "unknown authority"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg := good
-			cfg.RequestTimeout = time.Second
-			tt.edit(&cfg)
-			_, err := openStore(t, cfg).Look(t.Context(), lookup("c1", "p1"))
-			is(t, err, store.ErrUnavailable)
-			if !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %q, want it to say %q", err, tt.want)
-			}
-		})
+	e.write("wrong")
+	_, err = e.open().Look(e.ctx, lookup("c1", "p1"))
+	is(t, err, store.ErrDenied)
+	if !strings.Contains(err.Error(), "log in as cni") || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong password: %v, want it to name the user and not the password", err)
 	}
-}
-
-func newEnvTLS(t *testing.T, ca *authority, server string) *etcdtest.Cluster {
-	t.Helper()
-	return etcdtest.Start(t, etcdtest.Options{CACert: ca.file, Cert: server + ".pem", Key: server + ".key", ClientAuth: true})
-}
-
-// authority signs certificates for a test.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newCA(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	is(t, err, nil)
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	is(t, err, nil)
-	cert, err := x509.ParseCertificate(der)
-	is(t, err, nil)
-	ca := &authority{cert: cert, key: key, file: filepath.Join(t.TempDir(), "ca.pem")}
-	writePEM(t, ca.file, "CERTIFICATE", der)
-	return ca
-}
-
-// issue writes <path>.pem and <path>.key and returns path.
-func (ca *authority) issue(t *testing.T, name string) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	is(t, err, nil)
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, &key.PublicKey, ca.key)
-	is(t, err, nil)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	is(t, err, nil)
-	path := filepath.Join(t.TempDir(), name)
-	writePEM(t, path+".pem", "CERTIFICATE", der)
-	writePEM(t, path+".key", "EC PRIVATE KEY", keyDER)
-	return path
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	is(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600), nil)
 }
 
 func TestKeysUseThePrefix(t *testing.T) {

@@ -22,6 +22,9 @@ var (
 	// deletes until somebody makes room. It is ErrUnavailable too, but certain: the
 	// write was taken before the answer or never will be.
 	ErrNoSpace = errors.New("etcd is out of space: compact and defragment it, or raise its quota, then disarm its alarm")
+	// ErrDenied is an etcd that refuses the call to this user: somebody must give
+	// it the role that it lacks, or the right password.
+	ErrDenied = errors.New("etcd refuses this")
 	// ErrConflict is a guard of a transaction that did not hold.
 	ErrConflict = errors.New("changed by somebody else meanwhile")
 )
@@ -35,7 +38,7 @@ func (s *Store) classify(ctx context.Context, what string, took time.Duration, e
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) || errors.Is(err, ErrDenied) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if errors.Is(err, rpctypes.ErrNoSpace) {
@@ -46,12 +49,41 @@ func (s *Store) classify(ctx context.Context, what string, took time.Duration, e
 		if c := s.cause.text(); c != "" {
 			why += ": " + c
 		}
-		return fmt.Errorf("%s: %w at %s: %s: %w", what, ErrUnavailable, s.where(), why, context.DeadlineExceeded)
+		return fmt.Errorf("%s: %w at %s: %s: %w%s", what, ErrUnavailable, s.where(), why, context.DeadlineExceeded, s.notes(why))
 	}
 	if transient(err) {
-		return fmt.Errorf("%s: %w at %s: %w", what, ErrUnavailable, s.where(), err)
+		return fmt.Errorf("%s: %w at %s: %w%s", what, ErrUnavailable, s.where(), err, s.notes(err.Error()))
+	}
+	if denied(err) {
+		return fmt.Errorf("%s: %w%s: %w", what, ErrDenied, s.asUser(), err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// notes are what there is to know of the certificates when a connection fails.
+func (s *Store) notes(failure string) string {
+	if n := s.files.notes(time.Now(), failure); n != "" {
+		return ": " + n
+	}
+	return ""
+}
+
+func (s *Store) asUser() string {
+	if user := s.User(); user != "" {
+		return " to user " + user
+	}
+	return " without a user"
+}
+
+// denied says whether etcd takes the caller for somebody who may not do this, or
+// for nobody.
+func denied(err error) bool {
+	for _, e := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrAuthFailed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // roughly leaves out by how much a time-out was late, so that one that comes

@@ -63,6 +63,7 @@ func (t *Subtree) pause(ctx context.Context, try int, err error) error {
 // following is one watch after one list.
 type following struct {
 	f       Follower
+	mirror  Mirror // f if it is one, else nil
 	w       clientv3.Watcher
 	cluster uint64
 	base    int64 // the list's revision
@@ -84,14 +85,19 @@ func (t *Subtree) followOnce(ctx context.Context, prefix string, f Follower) (bo
 	if err != nil {
 		return false, err
 	}
-	c, err := t.s.connect(ctx)
+	c, err := t.s.connect()
 	if err != nil {
 		return false, t.s.classify(ctx, "watch "+t.root+prefix, 0, err)
 	}
+	mirror, _ := f.(Mirror)
+	if mirror != nil {
+		mirror.Cluster(l.cluster)
+	}
 	f.Snapshot(l.entries(), l.rev)
 	fl := &following{
-		f: f, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev,
-		every: t.s.cfg.ProgressInterval, owner: t.owner, alive: time.Now(), check: t.check,
+		f: f, mirror: mirror, w: t.watcher(c), cluster: l.cluster, base: l.rev, rev: l.rev,
+		every: t.s.cfg.ProgressInterval, owner: t.owner, alive: time.Now(),
+		check: func(ctx context.Context, rev int64) error { return t.check(ctx, prefix, rev) },
 	}
 	err = fl.run(ctx, prefix)
 	t.s.known.note(l.cluster, fl.rev)
@@ -133,8 +139,14 @@ func (fl *following) run(parent context.Context, prefix string) error {
 	defer tick.Stop()
 	owned, stop := fl.ownership()
 	defer stop()
+	var nudge <-chan struct{}
+	if fl.mirror != nil {
+		nudge = fl.mirror.Nudge()
+	}
 	for {
 		select {
+		case <-nudge:
+			fl.ask(ctx)
 		case <-owned:
 			if err = fl.checkOwner(); err != nil {
 				return err
@@ -224,20 +236,29 @@ func (fl *following) take(resp clientv3.WatchResponse) error {
 	if resp.IsProgressNotify() {
 		fl.answered = true
 		fl.rev = max(fl.rev, resp.Header.GetRevision())
-		return nil
 	}
 	for _, ev := range resp.Events {
-		if ev.Kv.ModRevision <= fl.base {
-			continue
-		}
-		fl.rev = max(fl.rev, ev.Kv.ModRevision)
-		if ev.Type == clientv3.EventTypeDelete {
-			fl.f.Changed(string(ev.Kv.Key), nil, ev.Kv.ModRevision)
-			continue
-		}
-		fl.f.Changed(string(ev.Kv.Key), &Entry{Value: ev.Kv.Value, Rev: ev.Kv.ModRevision}, ev.Kv.ModRevision)
+		fl.tell(ev)
+	}
+	if fl.mirror != nil {
+		fl.mirror.Progress(fl.rev)
 	}
 	return nil
+}
+
+func (fl *following) tell(ev *clientv3.Event) {
+	var e *Entry
+	if ev.Type != clientv3.EventTypeDelete {
+		put := entryOf(ev.Kv)
+		e = &put
+	}
+	switch rev := ev.Kv.ModRevision; {
+	case rev > fl.base:
+		fl.rev = max(fl.rev, rev)
+		fl.f.Changed(string(ev.Kv.Key), e, rev)
+	case fl.mirror != nil:
+		fl.mirror.Again(string(ev.Kv.Key), e, rev)
+	}
 }
 
 // overdue says whether the watch has been silent for too long. Silence of a

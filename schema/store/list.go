@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -23,11 +24,12 @@ func (s *Store) Attachments(ctx context.Context, f Filter) ([]AttachmentView, in
 		}
 		prefix = s.keys.NodePrefix(f.Node)
 	}
-	l, err := s.Subtree("").list(ctx, prefix, false)
+	l, err := s.listShown(ctx, prefix, false)
 	if err != nil {
 		return nil, 0, err
 	}
 	j := newJoin()
+	j.partial = l.partial
 	for _, kv := range l.kvs {
 		if ref, err := s.keys.Parse(string(kv.Key)); err == nil {
 			j.add(ref, kv)
@@ -50,8 +52,18 @@ type podEndID struct {
 	ifname schema.IfName
 }
 
+// listShown is a list of what the user may read.
+func (s *Store) listShown(ctx context.Context, prefix string, keysOnly bool) (listing, error) {
+	l, err := s.Subtree("").list(ctx, prefix, keysOnly)
+	if errors.Is(err, ErrDenied) {
+		return s.listReadable(ctx, prefix, keysOnly, err)
+	}
+	return l, err
+}
+
 // join puts the keys of the same attachment together.
 type join struct {
+	partial  bool
 	views    map[attachmentID]*AttachmentView
 	pods     map[podEndID]*Versioned[schema.PodInterface]
 	statuses map[podEndID]*Versioned[schema.InterfaceStatus]
@@ -101,6 +113,7 @@ func (j *join) result(network schema.NetworkName) []AttachmentView {
 	}
 	out := make([]AttachmentView, 0, len(j.views))
 	for _, v := range j.views {
+		v.Partial = j.partial && v.Host == nil
 		if network == "" || v.network() == network {
 			out = append(out, *v)
 		}
@@ -129,7 +142,7 @@ const maxTxnGets = 64
 // Nodes lists the nodes that have an agent or an attachment, by name, and the
 // revision of the list.
 func (s *Store) Nodes(ctx context.Context) ([]NodeView, int64, error) {
-	l, err := s.Subtree("").list(ctx, s.keys.NodesPrefix(), true)
+	l, err := s.listShown(ctx, s.keys.NodesPrefix(), true)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -148,6 +161,10 @@ func (s *Store) Nodes(ctx context.Context) ([]NodeView, int64, error) {
 			agents = append(agents, len(out)-1)
 		case schema.KeyHost:
 			out[len(out)-1].Attachments++
+		case schema.KeyHostStatus:
+			if l.partial {
+				out[len(out)-1].Attachments++
+			}
 		default:
 		}
 	}

@@ -27,22 +27,15 @@ var errClosed = errors.New("the store is closed")
 
 // Store is a connection to etcd. It is safe for concurrent use.
 type Store struct {
-	cfg    Config
-	keys   schema.Keys
-	client clientv3.Config
-	cause  cause
-	known  known
+	cfg   Config
+	keys  schema.Keys
+	files *certificates // nil: no TLS
+	login *login        // nil: no user with a password
+	cause cause
+	known known
 
-	mu      sync.Mutex
-	c       *clientv3.Client
-	dialing *dialing
-	closed  bool
-}
-
-// dialing is a log-in under way.
-type dialing struct {
-	done chan struct{}
-	err  error
+	mu sync.Mutex
+	c  *clientv3.Client // nil: closed
 }
 
 // Open checks cfg and reads the files that it names. It makes no round trip:
@@ -54,28 +47,41 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
 	s := &Store{cfg: cfg, keys: keys}
-	if s.client, err = cfg.client(); err != nil {
+	secure, err := cfg.secure()
+	if err == nil && secure {
+		s.files, err = newCertificates(cfg)
+	}
+	if err == nil {
+		s.login, err = newLogin(cfg)
+	}
+	if err == nil {
+		s.c, err = clientv3.New(s.configure())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	s.client.DialOptions = append(s.client.DialOptions, grpc.WithChainUnaryInterceptor(s.cause.observe))
-	if cfg.User == "" {
-		// Without a log-in, making the client is no round trip.
-		if s.c, err = clientv3.New(s.client); err != nil {
-			return nil, fmt.Errorf("etcd: %w", err)
-		}
-	}
 	return s, nil
+}
+
+// configure is the configuration of etcd's client, with who we are.
+func (s *Store) configure() clientv3.Config {
+	out := s.cfg.client()
+	if s.files != nil {
+		out.DialOptions = append(out.DialOptions, grpc.WithTransportCredentials(newHandshakes(s.files)))
+	}
+	if s.login != nil {
+		out.DialOptions = append(out.DialOptions, s.login.options()...)
+	}
+	out.DialOptions = append(out.DialOptions, grpc.WithChainUnaryInterceptor(s.cause.observe))
+	return out
 }
 
 // Close ends every call and watch.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	c, d := s.c, s.dialing
-	s.c, s.closed = nil, true
+	c := s.c
+	s.c = nil
 	s.mu.Unlock()
-	if d != nil {
-		<-d.done
-	}
 	if c == nil {
 		return nil
 	}
@@ -88,53 +94,28 @@ func (s *Store) Close() error {
 // Keys builds and parses the keys under the configured prefix.
 func (s *Store) Keys() schema.Keys { return s.keys }
 
-// connect returns the client, after the log-in where there is one. A log-in
-// that fails is tried again by the next call.
-func (s *Store) connect(ctx context.Context) (*clientv3.Client, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, errClosed
+// User is whom etcd takes this connection for: the user that logs in, else the
+// common name of the client certificate; empty for neither.
+func (s *Store) User() string {
+	if s.cfg.User != "" {
+		return s.cfg.User
 	}
-	if s.c != nil {
-		defer s.mu.Unlock()
-		return s.c, nil
-	}
-	d := s.dialing
-	if d == nil {
-		d = &dialing{done: make(chan struct{})}
-		s.dialing = d
-		go s.login(d)
-	}
-	s.mu.Unlock()
-	select {
-	case <-d.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	return s.connect(ctx)
+	return s.files.commonName()
 }
 
-// login makes the client; clientv3.New bounds it by DialTimeout.
-func (s *Store) login(d *dialing) {
-	c, err := clientv3.New(s.client)
-	if err != nil {
-		d.err = fmt.Errorf("log in as %s: %w", s.cfg.User, err)
-	}
+// CheckCredentials reads the certificates and says what somebody should do about
+// them: what cannot be used, what has expired or soon will, a key that everybody
+// may read. What works goes on working.
+func (s *Store) CheckCredentials() error { return s.files.check(time.Now()) }
+
+// connect returns the client.
+func (s *Store) connect() (*clientv3.Client, error) {
 	s.mu.Lock()
-	s.dialing = nil
-	stale := s.closed
-	if !stale {
-		s.c = c
+	defer s.mu.Unlock()
+	if s.c == nil {
+		return nil, errClosed
 	}
-	s.mu.Unlock()
-	if stale && c != nil {
-		_ = c.Close()
-	}
-	close(d.done)
+	return s.c, nil
 }
 
 // call runs one call with its deadline and classes its error. what names the
@@ -143,7 +124,7 @@ func (s *Store) call(ctx context.Context, what string, fn func(context.Context, 
 	start := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
-	c, err := s.connect(bounded)
+	c, err := s.connect()
 	if err == nil {
 		err = fn(bounded, c)
 	}

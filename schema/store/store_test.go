@@ -137,7 +137,7 @@ func (e *env) attach(container schema.ContainerID) int64 {
 }
 
 func attachment(container schema.ContainerID) store.Attachment {
-	end := schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: "s3cret"}
+	end := schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: schema.NewSecret("s3cret")}
 	other := end
 	other.Role = schema.MemifSlave
 	ref := schema.PodRef{ID: pod, Namespace: "default", Name: "web-0"}

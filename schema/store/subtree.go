@@ -62,10 +62,11 @@ func (t *Subtree) List(ctx context.Context, prefix string) (map[string]Entry, in
 }
 
 // check is an error where etcd says that it is another cluster than the one that
-// is known, or at an older revision than rev.
-func (t *Subtree) check(ctx context.Context, rev int64) error {
+// is known, or at an older revision than rev. It asks for a key that whoever may
+// follow prefix may read.
+func (t *Subtree) check(ctx context.Context, prefix string, rev int64) error {
 	return t.s.call(ctx, "look at etcd", func(ctx context.Context, c *clientv3.Client) error {
-		resp, err := t.kv(c).Get(ctx, "x", clientv3.WithCountOnly())
+		resp, err := t.kv(c).Get(ctx, prefix+"x", clientv3.WithCountOnly())
 		if err != nil {
 			return err
 		}
@@ -79,18 +80,25 @@ type listing struct {
 	kvs     []*mvccpb.KeyValue
 	rev     int64
 	cluster uint64
+	// partial: it leaves out what the user may not read.
+	partial bool
 }
 
 func (l listing) entries() map[string]Entry {
 	m := make(map[string]Entry, len(l.kvs))
 	for _, kv := range l.kvs {
-		m[string(kv.Key)] = Entry{Value: kv.Value, Rev: kv.ModRevision}
+		m[string(kv.Key)] = entryOf(kv)
 	}
 	return m
 }
 
 func (t *Subtree) list(ctx context.Context, prefix string, keysOnly bool) (listing, error) {
-	var l listing
+	return t.listAt(ctx, prefix, keysOnly, 0)
+}
+
+// listAt is list at revision rev; 0: the present.
+func (t *Subtree) listAt(ctx context.Context, prefix string, keysOnly bool, rev int64) (listing, error) {
+	l := listing{rev: rev}
 	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	if prefix == "" {
 		from, end = "\x00", "\x00"
@@ -109,7 +117,10 @@ func (t *Subtree) list(ctx context.Context, prefix string, keysOnly bool) (listi
 			return listing{}, err
 		}
 		if l.rev == 0 {
-			l.rev, l.cluster = resp.Header.GetRevision(), resp.Header.GetClusterId()
+			l.rev = resp.Header.GetRevision()
+		}
+		if l.cluster == 0 {
+			l.cluster = resp.Header.GetClusterId()
 		}
 		if id := resp.Header.GetClusterId(); id != l.cluster {
 			return listing{}, fmt.Errorf("list %s%s: %w", t.root, prefix, twoClusters(l.cluster, id))

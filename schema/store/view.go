@@ -1,6 +1,10 @@
 package store
 
-import "github.com/vpp-cni/vpp-cni/schema"
+import (
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+)
 
 // Versioned is a value as it stands in etcd.
 type Versioned[V schema.Value] struct {
@@ -80,6 +84,8 @@ type AttachmentView struct {
 	HostStatus *Versioned[schema.InterfaceStatus]
 	Pod        *Versioned[schema.PodInterface]
 	PodStatus  *Versioned[schema.InterfaceStatus]
+	// Partial says that Host is missing because the user may not read it.
+	Partial bool
 }
 
 // NodeView is one node as it stands in etcd.
@@ -114,10 +120,19 @@ type Event struct {
 	Lost error
 }
 
-// Entry is one value with its mod revision.
+// Entry is one value with what etcd keeps beside it.
 type Entry struct {
 	Value []byte
-	Rev   int64
+	// Rev is the mod revision, Create the revision at which the key came.
+	Rev, Create int64
+	// Version counts the writes since then.
+	Version int64
+	// Lease is the lease that the key goes with, 0 for none.
+	Lease int64
+}
+
+func entryOf(kv *mvccpb.KeyValue) Entry {
+	return Entry{Value: kv.Value, Rev: kv.ModRevision, Create: kv.CreateRevision, Version: kv.Version, Lease: kv.Lease}
 }
 
 // Follower takes what Subtree.Follow finds. Its methods are called from one
@@ -129,4 +144,21 @@ type Follower interface {
 	Changed(key string, e *Entry, rev int64)
 	// Lost says that the view is stale from now on; a Snapshot follows.
 	Lost(err error)
+}
+
+// Mirror is a Follower that answers in etcd's place with what it is told, and so
+// must know more than what changed. All its methods are called from the
+// Follower's goroutine but Nudge, which is called before the others.
+type Mirror interface {
+	Follower
+	// Cluster is the cluster of the Snapshot that comes next.
+	Cluster(id uint64)
+	// Again is a change of the snapshot's own revision, which the snapshot shows
+	// already: it tells of the deletes too.
+	Again(key string, e *Entry, rev int64)
+	// Progress says that everything up to rev has been told. No change of a
+	// revision is told apart from the others of the same without it.
+	Progress(rev int64)
+	// Nudge has etcd asked at once for its progress whenever it yields.
+	Nudge() <-chan struct{}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -10,6 +11,17 @@ import (
 // absolute key prefix) and then with each change, until ctx ends. After a break
 // fn gets an Event with Lost, and then what changed meanwhile.
 func (s *Store) WatchAll(ctx context.Context, prefix string, fn func(Event)) error {
+	// It is asked what the user may read only where it may not read all: an etcd
+	// that is away is Follow's to tell of.
+	if _, err := s.Subtree("").listAt(ctx, prefix+"x", true, 0); errors.Is(err, ErrDenied) {
+		prefixes, err := s.readable(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		if len(prefixes) > 0 {
+			return s.watchReadable(ctx, prefixes, fn)
+		}
+	}
 	return s.Subtree("").Follow(ctx, prefix, &teller{fn: fn})
 }
 

@@ -48,6 +48,33 @@
 // (AgentInfo.Held) until its keys are back, its runtime removes it, or an operator
 // says so (Release).
 //
+// # Secrets
+//
+// The one secret in the values is memif.secret, which stands in both ends of an
+// attachment: the plugin makes it, of 136 random bits, and a new sandbox gets a
+// new one. VPP's master refuses a slave that does not tell it ("secret required",
+// "incorrect secret"); a slave tells its own to whoever serves the socket. So it
+// protects the end that is the master, by default the host's.
+//
+// Who can read it in etcd is who can read the desired values: the node's agent
+// (host/ and pods/ of its node), the plugin, which answers a repeated ADD from
+// them, an operator, and whoever gets hold of a backup or of etcd's disk. Each pod
+// reads its own, through the node's agent. The role that only reads has the
+// statuses, presences and networks, which hold no secret, and not the desired
+// values; vpp-cnictl shows "[redacted]" to whoever may.
+//
+// What it is worth: a memif is reached by its socket alone, a file in the pod's
+// directory on its node. Who reads a backup and cannot open files there can do
+// nothing with it. Who can open that socket, and only that, is whom it keeps out:
+// another process of the pod's user, or a directory mounted into the wrong pod.
+// Root on the node and who may use VPP's API need no secret; VPP's API trace,
+// where somebody turns it on, holds all of them. A leaked one is changed by a DEL
+// and an ADD.
+//
+// A secret that the network configuration gives is the same for all attachments of
+// that network, and stands wherever that configuration does: in files, in
+// Kubernetes, in the runtime's cache, in what IPAM plugins are handed.
+//
 // What ADD takes from networks/<name> (bridge domain id, VRF, MTU) is resolved
 // by the plugin and stands in the HostInterface: the agent reads one prefix.
 package schema

@@ -1,10 +1,6 @@
 package schema
 
-import (
-	"fmt"
-	"io"
-	"net/netip"
-)
+import "net/netip"
 
 // IfType is the kind of interface that joins pod and host.
 type IfType string
@@ -54,21 +50,6 @@ const (
 	VhostClient VhostRole = "client"
 )
 
-// Secret is a memif secret: 1 to 23 bytes (VPP's field is 24 bytes with a final
-// NUL), or empty for none. It prints as "[redacted]" with every format verb;
-// only its JSON form, which stands in etcd, holds the bytes.
-type Secret string
-
-// String hides the secret.
-func (Secret) String() string { return "[redacted]" }
-
-// GoString hides the secret.
-func (Secret) GoString() string { return "[redacted]" }
-
-// Format hides the secret from every verb; fmt prints the bytes of a verb that
-// is wrong for a string.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
-
 // MemifEnd is one end of a memif.
 type MemifEnd struct {
 	Role MemifRole `json:"role"`
@@ -76,7 +57,8 @@ type MemifEnd struct {
 	// Socket is the socket's file name in the pod's directory; each side adds
 	// the directory where it sees it.
 	Socket string `json:"socket"`
-	Secret Secret `json:"secret,omitempty"`
+	// Secret is the same at both ends; absent: VPP asks for none.
+	Secret Secret `json:"secret,omitzero"`
 }
 
 // VhostEnd is a vhost-user device. On the pod's side it describes VPP's role,

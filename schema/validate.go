@@ -235,8 +235,8 @@ func CheckVLAN(field string, id int) error {
 
 // CheckSecret says whether s can be a memif secret. The error does not hold it.
 func CheckSecret(field string, s Secret) error {
-	if len(s) > MaxSecret || strings.ContainsRune(string(s), 0) {
-		return &FieldError{field, "[redacted]", fmt.Sprintf("1 to %d bytes without NUL", MaxSecret)}
+	if text := s.Reveal(); len(text) > MaxSecret || strings.ContainsRune(text, 0) {
+		return &FieldError{field, s.String(), fmt.Sprintf("1 to %d bytes without NUL", MaxSecret)}
 	}
 	return nil
 }

@@ -117,9 +117,9 @@ func TestHostInterfaceValidate(t *testing.T) {
 		{"vhost-user role", func(h *schema.HostInterface) {
 			h.IfType, h.Memif, h.VhostUser = schema.VhostUser, nil, &schema.VhostEnd{Role: "master", Socket: "s"}
 		}, `vhostUser.role "master"|server, client`},
-		{"longest secret", func(h *schema.HostInterface) { h.Memif.Secret = schema.Secret(strings.Repeat("x", 23)) }, ""},
-		{"long secret", func(h *schema.HostInterface) { h.Memif.Secret = schema.Secret(strings.Repeat("x", 24)) }, `memif.secret "[redacted]"|1 to 23 bytes`},
-		{"NUL in the secret", func(h *schema.HostInterface) { h.Memif.Secret = "a\x00b" }, "memif.secret"},
+		{"longest secret", func(h *schema.HostInterface) { h.Memif.Secret = schema.NewSecret(strings.Repeat("x", 23)) }, ""},
+		{"long secret", func(h *schema.HostInterface) { h.Memif.Secret = schema.NewSecret(strings.Repeat("x", 24)) }, `memif.secret "[redacted]"|1 to 23 bytes`},
+		{"NUL in the secret", func(h *schema.HostInterface) { h.Memif.Secret = schema.NewSecret("a\x00b") }, "memif.secret"},
 		{"socket elsewhere", func(h *schema.HostInterface) { h.Memif.Socket = "../x" }, "memif.socket"},
 		{"the gateway's socket", func(h *schema.HostInterface) { h.Memif.Socket = schema.GatewaySocket }, "memif.socket"},
 		{"multicast MAC", func(h *schema.HostInterface) { h.MAC = schema.MAC{1} }, `mac "01:00:00:00:00:00"|unicast`},

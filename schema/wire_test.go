@@ -25,14 +25,14 @@ func full() (schema.HostInterface, schema.PodInterface) {
 	pod := schema.PodRef{ID: "6f1b1c1e-8d1f-4c57-9b1a-2f4f1a7f6a11", Namespace: "default", Name: "web-0"}
 	host := schema.HostInterface{
 		Network: "blue", Pod: pod, Sandbox: "/var/run/netns/cni-1", BootID: "b007", IfType: schema.Memif, NetType: schema.NetInterface,
-		Memif: &schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: `a"<b>&\c`},
+		Memif: &schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: schema.NewSecret(`a"<b>&\c`)},
 		MAC:   schema.MAC{2, 0xfe, 0, 0, 0, 1}, MTU: 1500, VRF: 10,
 		Gateways:     []netip.Addr{addr("10.0.0.1"), addr("fd00::1")},
 		PodAddresses: []netip.Addr{addr("10.0.0.2"), addr("fd00::2")},
 	}
 	end := schema.PodInterface{
 		Network: "blue", Container: "5cca5b4d29c5", Pod: pod, IfType: schema.Memif, NetType: schema.NetInterface,
-		Memif: &schema.MemifEnd{Role: schema.MemifSlave, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: `a"<b>&\c`},
+		Memif: &schema.MemifEnd{Role: schema.MemifSlave, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: schema.NewSecret(`a"<b>&\c`)},
 		MAC:   schema.MAC{2, 0xfe, 0, 0, 0, 2}, MTU: 1500, VLAN: 100, Routed: true,
 		Addresses: []netip.Prefix{prefix("10.0.0.2/24"), prefix("fd00::2/64")},
 		Gateways:  []netip.Addr{addr("10.0.0.1"), addr("fd00::1")},
@@ -151,7 +151,7 @@ func fieldNames(t reflect.Type) []string {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || t.PkgPath() != reflect.TypeFor[schema.Network]().PkgPath() {
+	if t.Kind() != reflect.Struct || t.PkgPath() != reflect.TypeFor[schema.Network]().PkgPath() || t == reflect.TypeFor[schema.Secret]() {
 		return nil
 	}
 	var out []string

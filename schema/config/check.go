@@ -19,6 +19,7 @@ func (f File) check() []error {
 	errs := []error{
 		schema.CheckMTU("mtu", f.MTU),
 		absolute("runDir", f.RunDir),
+		absolute("logDir", f.LogDir),
 		atLeast("timeout", f.Timeout, 100*time.Millisecond),
 		oneOf("logLevel", f.LogLevel, "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"),
 	}

@@ -45,6 +45,13 @@ type File struct {
 	Timeout Duration `json:"timeout"`
 	// LogFile is the plugin's log; empty: standard error.
 	LogFile string `json:"logFile,omitempty"`
+	// LogDir is the directory under which a network configuration may have a log
+	// of its own.
+	LogDir string `json:"logDir"`
+	// NetworkMayOverride lets a network configuration name another etcd, node,
+	// prefix or file than this one. In Kubernetes, whoever may write a
+	// NetworkAttachmentDefinition can then have any file of the node sent away.
+	NetworkMayOverride bool `json:"networkMayOverride,omitempty"`
 	// LogLevel is one of logrus' level names.
 	LogLevel string `json:"logLevel"`
 	Agent    Agent  `json:"agent"`
@@ -67,12 +74,15 @@ type Agent struct {
 	// HTTP is where health, metrics and the report for vpp-cnictl are served:
 	// unix:///path or host:port.
 	HTTP string `json:"http"`
-	// SocketMode is the mode of the pods' sockets in octal, such as 0660;
-	// empty: as VPP makes them.
+	// SocketMode is the mode of the pods' sockets in octal.
 	SocketMode string `json:"socketMode,omitempty"`
-	// SocketGroup is the group of the pods' sockets, a name or a number; empty:
-	// as VPP makes them.
+	// SocketGroup is the group of the pods' directories and sockets, a name or a
+	// number, for pods that do not run as root; empty: the agent's, and VPP's.
 	SocketGroup string `json:"socketGroup,omitempty"`
+	// HostMemifSlave lets a network make the pod the memif's master. VPP 25.10
+	// connects to it from its main thread and waits until the pod takes the
+	// connection: a pod that never does stops the host's VPP, for all pods.
+	HostMemifSlave bool `json:"hostMemifSlave,omitempty"`
 	// AuditInterval is the time between two comparisons of everything.
 	AuditInterval Duration `json:"auditInterval"`
 	// LeaseTTL is how long a dead agent's presence stays.
@@ -110,13 +120,30 @@ func Default() File {
 		BootIDFile: "/proc/sys/kernel/random/boot_id",
 		Timeout:    Duration(10 * time.Second),
 		LogLevel:   "info",
+		LogDir:     "/var/log",
 		Agent: Agent{
 			VPPSocket:     "/run/vpp/api.sock",
 			HTTP:          "unix:///run/vpp-cni/agent.sock",
+			SocketMode:    "0660",
 			AuditInterval: Duration(time.Minute),
 			LeaseTTL:      Duration(10 * time.Second),
 		},
 	}
+}
+
+// Find reads the node's file: the one that env names ($VPP_CNI_CONFIG), else that
+// at DefaultPath. There may be none: then path is empty, and all is as Default
+// says.
+func Find(env string) (f File, path string, err error) {
+	path = env
+	if path == "" {
+		if _, err = os.Lstat(DefaultPath); errors.Is(err, fs.ErrNotExist) {
+			return Default(), "", nil
+		}
+		path = DefaultPath
+	}
+	f, err = Load(path)
+	return f, path, err
 }
 
 // Load reads the file at path over Default and validates it. An empty path is
@@ -127,14 +154,19 @@ func Load(path string) (File, error) {
 	if name == "" {
 		name = DefaultPath
 	}
-	f := Default()
 	data, err := read(name)
 	if path == "" && errors.Is(err, fs.ErrNotExist) {
-		return f, nil
+		return Default(), nil
 	}
 	if err != nil {
 		return File{}, fmt.Errorf("configuration file: %w", err)
 	}
+	return Parse(name, data)
+}
+
+// Parse reads data as Load reads a file; name is for the errors.
+func Parse(name string, data []byte) (File, error) {
+	f := Default()
 	if err := yaml.UnmarshalStrict(data, &f); err != nil {
 		return File{}, fmt.Errorf("configuration file %s: %s", name, plain(err))
 	}

@@ -36,12 +36,15 @@ mtu: 1500
 bootIDFile: /run/boot_id
 timeout: 1m30s
 logFile: /var/log/vpp-cni.log
+logDir: /var/log/networks
+networkMayOverride: true
 logLevel: debug
 agent:
   vppSocket: /run/vpp/other.sock
   http: 127.0.0.1:9000
   socketMode: "0660"
   socketGroup: pods
+  hostMemifSlave: true
   auditInterval: 30s
   leaseTTL: 5s
 `
@@ -57,9 +60,10 @@ func TestLoad(t *testing.T) {
 			Endpoints: []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/c.key",
 			User: "cni", PasswordFile: "/etc/pw",
 		},
-		RunDir: "/run/other", MTU: 1500, BootIDFile: "/run/boot_id", Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log", LogLevel: "debug",
+		RunDir: "/run/other", MTU: 1500, BootIDFile: "/run/boot_id", Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log",
+		LogDir: "/var/log/networks", NetworkMayOverride: true, LogLevel: "debug",
 		Agent: config.Agent{
-			VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods",
+			VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods", HostMemifSlave: true,
 			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second),
 		},
 	}
@@ -103,6 +107,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"dots in run-dir", "runDir: /run/../etc", "runDir "},
 		{"relative boot id file", "bootIDFile: boot_id", "bootIDFile "},
 		{"mtu", "mtu: 20", "mtu "},
+		{"relative log directory", "logDir: log", "logDir "},
+		{"no log directory", "logDir: ''", "logDir "},
 		{"log level", "logLevel: loud", "logLevel "},
 		{"endpoint", `etcd: {endpoints: [""]}`, "etcd.endpoints "},
 		{"cert alone", "etcd: {cert: /a}", "etcd.cert and etcd.key"},
@@ -131,6 +137,24 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	if _, err := config.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	p := write(t, "node: worker-1")
+	f, path, err := config.Find(p)
+	if err != nil || path != p || f.Node != "worker-1" {
+		t.Errorf("%+v, %q, %v: want the file that is named", f, path, err)
+	}
+	if _, _, err = config.Find(filepath.Join(t.TempDir(), "missing.yaml")); err == nil {
+		t.Error("a missing file that was named: no error")
+	}
+	if _, err = os.Lstat(config.DefaultPath); err == nil {
+		t.Skipf("%s exists: there is no node without a file to try", config.DefaultPath)
+	}
+	f, path, err = config.Find("")
+	if d := cmp.Diff(config.Default(), f); d != "" || path != "" || err != nil {
+		t.Errorf("%q, %v, -want +got\n%s", path, err, d)
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	// askTimeout bounds the agent's answer: it dumps all of VPP for it, which it
 	// bounds by 30 s itself.
 	askTimeout = 35 * time.Second
+	// maxHeader is what of an answer's head is read. The longest has a reason in it.
+	maxHeader = 64 << 10
 	// maxReport is the largest report in bytes: 10,000 attachments that all
 	// differ stay under it.
 	maxReport = 64 << 20
@@ -64,7 +66,7 @@ func Ask(ctx context.Context, address string) (Report, error) {
 
 // dial makes the client for an agent's address, and the URL to ask.
 func dial(address string) (*http.Client, string, error) {
-	t := &http.Transport{}
+	t := &http.Transport{MaxResponseHeaderBytes: maxHeader}
 	if path, ok := strings.CutPrefix(address, "unix://"); ok && strings.HasPrefix(path, "/") {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -82,12 +84,26 @@ func dial(address string) (*http.Client, string, error) {
 	return &http.Client{Transport: t}, "http://" + addr, nil
 }
 
-// plain takes the URL off an HTTP client's error: for a socket it is made up.
+// plain takes the URL off an HTTP client's error: for a socket it is made up. What
+// quotes an answer that is none is shortened.
 func plain(err error) error {
 	if u := errors.Unwrap(err); u != nil {
-		return u
+		err = u
+	}
+	if s := err.Error(); len(s) > maxReason {
+		return errors.New(shortened(s))
 	}
 	return err
+}
+
+// maxReason is how much of what an agent says stands in an error, in bytes.
+const maxReason = 200
+
+func shortened(s string) string {
+	if len(s) > maxReason {
+		s = s[:maxReason] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 // reason is why an agent has no report: the text of its header Warning, which
@@ -99,8 +115,5 @@ func reason(warning string, body []byte) string {
 			s = text
 		}
 	}
-	if len(s) > 200 {
-		s = s[:200] + "…"
-	}
-	return strings.ToValidUTF8(s, "?")
+	return shortened(s)
 }

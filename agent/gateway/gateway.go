@@ -1,0 +1,203 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/vpp-cni/vpp-cni/schema"
+	"github.com/vpp-cni/vpp-cni/schema/store"
+)
+
+const (
+	// keepaliveMinTime is the shortest time between two pings of a client, as etcd
+	// has it (embed, DefaultGRPCKeepAliveMinTime).
+	keepaliveMinTime = 5 * time.Second
+	// bufferSize is that of the buffers of a connection, two of them. grpc's
+	// default is 32 KiB; a pod's answers are a few hundred bytes.
+	bufferSize = 4 << 10
+	// headerBytes bounds the metadata of a request.
+	headerBytes = 8 << 10
+	// windowBytes bounds what a pod may send ahead on one stream; HTTP/2 has no
+	// smaller window.
+	windowBytes = 64 << 10
+)
+
+// Tree is the node's part of etcd.
+type Tree interface {
+	Follow(ctx context.Context, prefix string, f store.Follower) error
+	Forward(ctx context.Context, prefix string, req *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse, error)
+}
+
+// Dirs looks after the pods' directories.
+type Dirs interface {
+	// Clear removes whatever stands in a socket's place.
+	Clear(ctx context.Context, socket string) error
+	// Settle gives a socket its mode and group.
+	Settle(socket string) error
+}
+
+// Config sets up a Gateway.
+type Config struct {
+	// RunDir is the agent's directory.
+	RunDir string
+	// Tree is the node's subtree, for this agent alone.
+	Tree   Tree
+	Dirs   Dirs
+	Limits Limits
+	// OnState is called with nil when what is known is what etcd has, and with the
+	// reason when it may be old. It may be nil and must not block.
+	OnState func(error)
+	Log     *logrus.Entry
+}
+
+// Gateway serves the pods' sockets. It is a reconcile.Driver of them.
+type Gateway struct {
+	cfg     Config
+	policy  policy
+	cache   *cache
+	metrics *metrics
+	server  *grpc.Server
+
+	mu      sync.Mutex
+	sockets map[schema.PodID]*socket
+	closed  bool
+}
+
+// New makes a gateway without sockets.
+func New(cfg Config) *Gateway {
+	cfg.Limits = cfg.Limits.withDefaults()
+	g := &Gateway{
+		cfg: cfg, policy: policy{cfg.Limits}, cache: newCache(cfg.Limits, cfg.OnState), metrics: newMetrics(),
+		sockets: map[schema.PodID]*socket{},
+	}
+	g.server = grpc.NewServer(
+		grpc.Creds(identity{}),
+		grpc.ConnectionTimeout(cfg.Limits.Handshake),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
+		grpc.MaxConcurrentStreams(cfg.Limits.Streams),
+		grpc.MaxRecvMsgSize(cfg.Limits.MessageBytes),
+		grpc.MaxHeaderListSize(headerBytes),
+		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
+		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
+		grpc.UnaryInterceptor(g.unary), grpc.StreamInterceptor(g.streaming),
+		// Leases, users, members, maintenance, locks, elections, and whatever else.
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return rpctypes.ErrGRPCPermissionDenied }),
+	)
+	etcdserverpb.RegisterKVServer(g.server, kv{g: g})
+	etcdserverpb.RegisterWatchServer(g.server, watches{g: g})
+	return g
+}
+
+// Collectors are the gateway's metrics.
+func (g *Gateway) Collectors() []prometheus.Collector { return g.metrics.all() }
+
+// Run keeps what is known up to date until ctx ends, and returns nil then.
+func (g *Gateway) Run(ctx context.Context) error {
+	if err := g.cfg.Tree.Follow(ctx, podsPrefix, g.cache); ctx.Err() == nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// Close ends all sockets and connections. The files stay: an agent that starts
+// next replaces them.
+func (g *Gateway) Close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	for _, s := range g.all() {
+		g.end(s)
+	}
+	g.server.Stop()
+}
+
+// begin serves a socket, for longer than ctx lasts.
+func (g *Gateway) begin(ctx context.Context, s *socket, l *net.UnixListener) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.sockets[s.p.id] != nil {
+		return errors.Join(fmt.Errorf("put %s: the gateway is closed, or serves it already", s.path), l.Close())
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.l = &listener{UnixListener: l, g: g, p: s.p, ctx: ctx, cancel: cancel}
+	g.sockets[s.p.id] = s
+	g.cache.open(s.p.id)
+	g.metrics.sockets.Inc()
+	go func() {
+		defer close(s.done)
+		if err := g.server.Serve(s.l); err != nil && ctx.Err() == nil {
+			g.cfg.Log.WithFields(logrus.Fields{"pod": s.p.id, "err": err}).Warn("gateway socket ended, the next audit opens it again")
+			g.drop(s)
+		}
+	}()
+	return nil
+}
+
+// drop forgets a socket, and says whether it was known.
+func (g *Gateway) drop(s *socket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.sockets[s.p.id] != s {
+		return false
+	}
+	delete(g.sockets, s.p.id)
+	g.cache.close(s.p.id)
+	g.metrics.sockets.Dec()
+	return true
+}
+
+// end closes a socket and waits until nobody is served on it.
+func (g *Gateway) end(s *socket) {
+	if !g.drop(s) {
+		return
+	}
+	_ = s.l.Close() // it was closed already, or is now
+	s.p.close()
+	<-s.done
+}
+
+// unary and streaming stand before every request.
+func (g *Gateway) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	p := podOf(ctx)
+	if err := g.turn(ctx, p); err != nil {
+		g.metrics.count(info.FullMethod, err)
+		return nil, err
+	}
+	resp, err := handler(ctx, req)
+	g.metrics.count(info.FullMethod, err)
+	return resp, err
+}
+
+func (g *Gateway) streaming(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx := stream.Context()
+	p := podOf(ctx)
+	err := g.turn(ctx, p)
+	if err == nil {
+		err = handler(srv, stream)
+	}
+	g.metrics.count(info.FullMethod, err)
+	return err
+}
+
+// turn waits for a request's turn.
+func (g *Gateway) turn(ctx context.Context, p *pod) error {
+	if p == nil {
+		return rpctypes.ErrGRPCPermissionDenied
+	}
+	err := p.admit(ctx, p.requests, g.cfg.Limits.Patience)
+	if err != nil {
+		g.metrics.limited.WithLabelValues("requests").Inc()
+	}
+	return err
+}

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 )
 
-// Lock is the claim of one agent to a run-dir: an flock on the directory itself,
-// which ends with the process, however that ends. No file is made.
+// Lock is the claim of one agent to a run-dir: an flock on the directory of the
+// pods' directories, which ends with the process, however that ends. No file is
+// made, and nobody but root can open that directory, so that no other user can
+// hold the lock and keep the agent out.
 type Lock struct {
 	path string
 
@@ -17,8 +20,10 @@ type Lock struct {
 	dir *os.File
 }
 
-// NewLock locks the run-dir. Another agent that has it is an error.
-func NewLock(path string) (*Lock, error) {
+// NewLock locks the run-dir, which New has made. Another agent that has it is an
+// error.
+func NewLock(runDir string) (*Lock, error) {
+	path := filepath.Join(runDir, podsDir)
 	dir, err := lock(path)
 	if err != nil {
 		return nil, err
@@ -27,7 +32,7 @@ func NewLock(path string) (*Lock, error) {
 }
 
 func lock(path string) (*os.File, error) {
-	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0) //nolint:gosec // the operator names the directory
+	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return nil, fmt.Errorf("run-dir: %w", err)
 	}
@@ -39,7 +44,7 @@ func lock(path string) (*os.File, error) {
 		err = errors.New("another agent has locked it: is an agent running already?")
 	}
 	_ = dir.Close()
-	return nil, fmt.Errorf("run-dir %s: %w", path, err)
+	return nil, fmt.Errorf("run-dir %s: %w", filepath.Dir(path), err)
 }
 
 // Keep locks the directory again where it has been removed and made anew: the

@@ -9,20 +9,21 @@ import (
 
 func TestLock(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "run")
-	if _, err := NewLock(dir); err == nil {
+	run := t.TempDir()
+	dir := filepath.Join(run, "pods")
+	if _, err := NewLock(run); err == nil {
 		t.Error("a directory that is not there was locked")
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	first, err := NewLock(dir)
+	first, err := NewLock(run)
 	if err != nil {
 		t.Fatal(err)
 	}
 	taken := func(when string) {
 		t.Helper()
-		if _, err = NewLock(dir); err == nil || !strings.Contains(err.Error(), "is an agent running already?") {
+		if _, err = NewLock(run); err == nil || !strings.Contains(err.Error(), "is an agent running already?") {
 			t.Errorf("%s: %v, want that another agent has it", when, err)
 		}
 	}
@@ -54,7 +55,7 @@ func TestLock(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 	}
-	second, err := NewLock(dir)
+	second, err := NewLock(run)
 	if err != nil {
 		t.Errorf("after the first one's end: %v", err)
 	} else if err := second.Close(); err != nil {

@@ -113,7 +113,7 @@ func TestLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"file", "dir/treasure"} {
+	for _, name := range []string{"file", "dir", "dir/treasure"} {
 		if err := d.Settle(filepath.Join(dir.Path, name)); err == nil {
 			t.Errorf("settle of %s: no error", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -36,14 +37,15 @@ const (
 
 var quiet = sync.OnceFunc(func() {
 	log := logrus.New()
-	log.SetLevel(logrus.ErrorLevel)
+	log.SetOutput(io.Discard)
 	core.SetLogger(log)
 	socketclient.SetLogger(log)
 })
 
-// QuietGoVPP lets GoVPP log errors only, for the whole process: what it warns of
-// comes back to us as an error and is told with the object's name. New does it;
-// a program with GoVPP clients of its own calls it before the first of them,
+// QuietGoVPP lets GoVPP log nothing, for the whole process: what it warns of
+// comes back to us as an error and is told with the object's name, and a VPP
+// that is not well could fill the log with messages that nobody waits for, each
+// printed whole. New does it; a program with GoVPP clients of its own calls it before the first of them,
 // since GoVPP's loggers are not guarded.
 func QuietGoVPP() { quiet() }
 
@@ -101,16 +103,14 @@ func (v *VPP) connect(ctx context.Context) (*session, error) {
 	if _, err := os.Stat(v.cfg.Socket); err != nil {
 		return nil, err
 	}
-	client := socketclient.NewVppClient(v.cfg.Socket)
-	client.SetClientName(clientName)
-	client.SetConnectTimeout(v.cfg.CallTimeout)
-	before := connections(v.cfg.Socket)
-	conn, err := core.Connect(client)
+	w := newWire(v.cfg.Socket, v.cfg.CallTimeout)
+	conn, err := core.Connect(w)
 	if err != nil {
 		return nil, err
 	}
+	w.begin()
 	s := newSession(ctx, conn, v.cfg)
-	s.fd = newConnection(v.cfg.Socket, before)
+	s.wire = w
 	if err := v.greet(s); err != nil {
 		s.cancel(err)
 		conn.Disconnect()
@@ -180,7 +180,6 @@ func (v *VPP) dropSession(s *session) {
 	v.info.Connected, v.info.Err = false, err
 	v.mu.Unlock()
 	v.index.clear()
-	s.forgetFD()
 	// Sends sockclnt_delete if VPP still reads.
 	s.conn.Disconnect()
 	v.log.WithField("pid", s.pid).WithField("err", err).Warn("VPP disconnected")

@@ -11,11 +11,12 @@ import (
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 )
 
-// Kinds are all kinds but the directories of sockets, which are not in VPP.
+// Kinds are all kinds but the directories of sockets and the agent's own sockets,
+// which are not in VPP.
 func (v *VPP) Kinds() []model.Kind {
 	kinds := make([]model.Kind, 0, len(model.Kinds()))
 	for _, k := range model.Kinds() {
-		if k != model.KindDirectory {
+		if k != model.KindDirectory && k != model.KindGatewaySocket {
 			kinds = append(kinds, k)
 		}
 	}
@@ -44,14 +45,9 @@ func (v *VPP) Delete(ctx context.Context, have model.Object) error {
 // twice carries out op, and once more on fresh knowledge if VPP was not as the
 // index had it.
 func (v *VPP) twice(ctx context.Context, op func(*session) error) error {
-	s, err := v.session()
+	s, err := v.knowing(ctx)
 	if err != nil {
 		return err
-	}
-	if !v.index.isKnown() {
-		if _, err = v.look(ctx, s); err != nil {
-			return err
-		}
 	}
 	err = op(s)
 	if !stale(err) {
@@ -61,6 +57,15 @@ func (v *VPP) twice(ctx context.Context, op func(*session) error) error {
 		return errors.Join(err, lookErr)
 	}
 	return op(s)
+}
+
+// knowing is the connection to a VPP that was read since it came up.
+func (v *VPP) knowing(ctx context.Context) (*session, error) {
+	s, err := v.session()
+	if err == nil && !v.index.isKnown() {
+		_, err = v.look(ctx, s)
+	}
+	return s, err
 }
 
 func (v *VPP) put(ctx context.Context, s *session, want, have model.Object) error {

@@ -11,7 +11,7 @@ import (
 type iface struct {
 	idx  uint32
 	tag  model.Tag
-	mark string // the tag as it stands in VPP: not ours for a leftover
+	mark string // the tag as it stands in VPP, see model.Label: not ours for a leftover
 	id   model.ID
 	name string
 	mac  model.MAC
@@ -44,7 +44,7 @@ type index struct {
 	bridges  map[uint32]bool // true: ours
 	tables   map[tableKey]bool
 	// lost are tags that interfaces had and have no more, though they are there.
-	lost map[model.Tag]place
+	lost map[model.Tag]loss
 	// vanished are indexes of interfaces that went without our having deleted
 	// them, what stood on them first: routes may be left that are dead for ever.
 	vanished map[uint32]bool
@@ -111,6 +111,7 @@ func (x *index) object(tag model.Tag) (model.Object, bool) {
 func (x *index) add(i iface, obj model.Object) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	delete(x.lost, i.tag) // what had the tag before is another interface
 	x.put(i, obj)
 }
 

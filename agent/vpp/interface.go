@@ -132,9 +132,7 @@ func (v *VPP) adopt(ctx context.Context, s *session, idx uint32, tag model.Tag, 
 
 func (v *VPP) describe(ctx context.Context, s *session, idx uint32, tag model.Tag, want model.Object) error {
 	if want.ID().Kind != model.KindVhostUser { // that one comes with its tag
-		_, err := ask[*interfaces.SwInterfaceTagAddDelReply](ctx, s, &interfaces.SwInterfaceTagAddDel{
-			IsAdd: true, SwIfIndex: interfaceIndex(idx), Tag: string(tag),
-		})
+		_, err := ask[*interfaces.SwInterfaceTagAddDelReply](ctx, s, tagRequest(idx, want))
 		if err != nil {
 			return err
 		}
@@ -168,7 +166,7 @@ func (v *VPP) foresee(idx uint32, want model.Object) (iface, bool) {
 		return iface{}, false
 	}
 	i := iface{
-		idx: idx, tag: m.Tag, mark: string(m.Tag), id: m.ID(),
+		idx: idx, tag: m.Tag, mark: model.Label(m), id: m.ID(),
 		name: fmt.Sprintf("memif%d/0", sock.id), mtu: defaultMTU(m),
 	}
 	if !m.IPMode {

@@ -25,8 +25,8 @@ const (
 const maxSecret = 23
 
 func checkMemif(m model.Memif) error {
-	if len(m.Secret) > maxSecret {
-		return terminal("the secret has %d bytes, VPP takes %d", len(m.Secret), maxSecret)
+	if n := len(m.Secret.Reveal()); n > maxSecret {
+		return terminal("the secret has %d bytes, VPP takes %d", n, maxSecret)
 	}
 	return checkPath(m.Socket, maxMemifPath)
 }
@@ -65,7 +65,7 @@ func (v *VPP) createMemif(ctx context.Context, s *session, m model.Memif) error 
 func memifRequest(m model.Memif, id uint32) *memif.MemifCreateV2 {
 	req := &memif.MemifCreateV2{
 		Role: memif.MEMIF_ROLE_API_SLAVE, Mode: memif.MEMIF_MODE_API_ETHERNET,
-		SocketID: id, HwAddr: ethernet_types.MacAddress(m.MAC), Secret: m.Secret,
+		SocketID: id, HwAddr: ethernet_types.MacAddress(m.MAC), Secret: m.Secret.Reveal(),
 	}
 	if m.Master {
 		req.Role = memif.MEMIF_ROLE_API_MASTER
@@ -80,6 +80,11 @@ func (v *VPP) tryMemif(ctx context.Context, s *session, m model.Memif) (uint32, 
 	id, err := v.readySocket(ctx, s, m.Socket)
 	if err != nil {
 		return 0, err
+	}
+	if m.Master {
+		if err = v.cfg.Clear(ctx, m.Socket); err != nil {
+			return 0, err
+		}
 	}
 	reply, err := ask[*memif.MemifCreateV2Reply](ctx, s, memifRequest(m, id))
 	if err == nil {
@@ -106,8 +111,8 @@ func (v *VPP) overLeftover(ctx context.Context, s *session, m model.Memif, refus
 		if snap.sockets[d.SocketID] != m.Socket || snap.byIndex[idx] == nil {
 			continue
 		}
-		tag := snap.byIndex[idx].Tag
-		if model.Ours(tag) || !v.ourSocket(m.Socket) {
+		tag := snap.tag(snap.byIndex[idx])
+		if model.Ours(string(tag)) || !v.ourSocket(m.Socket) {
 			return 0, fmt.Errorf("%w (taken by %s, tag %q)", refused, snap.byIndex[idx].InterfaceName, tag)
 		}
 		if err := s.deleteIndex(ctx, model.KindMemif, idx); err != nil {

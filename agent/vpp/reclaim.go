@@ -2,6 +2,7 @@ package vpp
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	interfaces "go.fd.io/govpp/binapi/interface"
@@ -16,6 +17,12 @@ import (
 type place struct {
 	idx  uint32
 	name string
+}
+
+// loss is where an interface stood, and the tag in VPP that it had there.
+type loss struct {
+	at    place
+	label string
 }
 
 // Reclaim gives interfaces among wanted their tags back where somebody has
@@ -44,15 +51,19 @@ func (v *VPP) Reclaim(ctx context.Context, wanted []model.Object) map[model.ID]m
 	for _, kind := range []model.Kind{model.KindMemif, model.KindVhostUser, model.KindLoopback, model.KindSubInterface} {
 		for _, o := range wanted {
 			d := r.find(o, kind)
-			if d == nil || d.Tag == o.ID().Name || !r.may(d, o) {
+			if d == nil {
 				continue
 			}
-			old := d.Tag
-			if err := v.retag(ctx, s, d, o.ID().Name); err != nil {
+			label, ok := r.label(d, o)
+			if !ok || d.Tag == label {
+				continue
+			}
+			old := snap.tag(d)
+			if err := v.retag(ctx, s, d, label); err != nil {
 				v.log.WithField("err", err).WithField("interface", d.InterfaceName).Warn("interface keeps a tag that is not its own")
 				continue
 			}
-			had[o.ID()] = model.Renamed(o, model.Tag(old))
+			had[o.ID()] = model.Renamed(o, old)
 		}
 	}
 	return had
@@ -60,15 +71,17 @@ func (v *VPP) Reclaim(ctx context.Context, wanted []model.Object) map[model.ID]m
 
 // retag sets an interface's tag. VPP frees the one that was there
 // (vnet_set_sw_interface_tag) and sends no event of it.
-func (v *VPP) retag(ctx context.Context, s *session, d *interfaces.SwInterfaceDetails, tag string) error {
+func (v *VPP) retag(ctx context.Context, s *session, d *interfaces.SwInterfaceDetails, label string) error {
 	_, err := ask[*interfaces.SwInterfaceTagAddDelReply](ctx, s, &interfaces.SwInterfaceTagAddDel{
-		IsAdd: true, SwIfIndex: d.SwIfIndex, Tag: tag,
+		IsAdd: true, SwIfIndex: d.SwIfIndex, Tag: label,
 	})
 	if err != nil {
 		return err
 	}
-	v.log.WithFields(logrus.Fields{"interface": d.InterfaceName, "tag": tag, "was": d.Tag}).Warn("interface had lost its tag, it has it back")
-	d.Tag = tag
+	tag, _ := model.ParseLabel(label)
+	was, _ := model.ParseLabel(d.Tag)
+	v.log.WithFields(logrus.Fields{"interface": d.InterfaceName, "tag": tag, "was": was}).Warn("interface had lost its tag, it has it back")
+	d.Tag = label
 	return nil
 }
 
@@ -143,7 +156,7 @@ func (r *reclaim) find(o model.Object, kind model.Kind) *interfaces.SwInterfaceD
 
 func (r *reclaim) byTag(tag string) *interfaces.SwInterfaceDetails {
 	for _, d := range r.snap.interfaces { // tags change underway
-		if d.Tag == tag {
+		if string(r.snap.tag(d)) == tag {
 			return d
 		}
 	}
@@ -155,32 +168,57 @@ func (r *reclaim) sameMemif(idx uint32, w model.Memif) bool {
 	return m != nil && (m.Role == memif.MEMIF_ROLE_API_MASTER) == w.Master && (m.Mode == memif.MEMIF_MODE_API_IP) == w.IPMode
 }
 
-// may says whether the interface at the place of o is o.
-func (r *reclaim) may(d *interfaces.SwInterfaceDetails, o model.Object) bool {
-	return !model.Ours(d.Tag) || r.v.index.had(model.Tag(o.ID().Name), place{uint32(d.SwIfIndex), d.InterfaceName})
+// label is the tag in VPP that the interface at the place of o must have, if it
+// is o: the one it had before our eyes, else o's name alone. A memif whose tag we
+// have never seen bears no mark then: nobody knows what secret it was made with.
+func (r *reclaim) label(d *interfaces.SwInterfaceDetails, o model.Object) (string, bool) {
+	tag := model.Tag(o.ID().Name)
+	if label, ok := r.v.index.had(tag, place{uint32(d.SwIfIndex), d.InterfaceName}); ok {
+		return label, true
+	}
+	return string(tag), !model.Ours(d.Tag)
 }
 
-// had says whether the interface at a place has had a tag.
-func (x *index) had(tag model.Tag, at place) bool {
+// had is the tag in VPP that the interface at a place has had and lost.
+func (x *index) had(tag model.Tag, at place) (string, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.lost[tag] == at
+	l, ok := x.lost[tag]
+	return l.label, ok && l.at == at
+}
+
+// wasMarked says whether an interface has had a mark before our eyes.
+func (x *index) wasMarked(i *iface) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var labels []string
+	at := place{i.idx, i.name}
+	if old := x.byTag[i.tag]; old != nil && (place{old.idx, old.name}) == at {
+		labels = append(labels, old.mark)
+	}
+	if l := x.lost[i.tag]; l.at == at { // a dump has seen the loss already
+		labels = append(labels, l.label)
+	}
+	return slices.ContainsFunc(labels, func(label string) bool {
+		_, mark := model.ParseLabel(label)
+		return mark != ""
+	})
 }
 
 // losses are the tags that interfaces have lost since the last dump or earlier.
-func (x *index) losses(snap *snapshot) map[model.Tag]place {
-	lost := map[model.Tag]place{}
-	note := func(tag model.Tag, at place) {
-		if d := snap.byIndex[at.idx]; d != nil && d.InterfaceName == at.name && d.Tag != string(tag) {
-			lost[tag] = at
+func (x *index) losses(snap *snapshot) map[model.Tag]loss {
+	lost := map[model.Tag]loss{}
+	note := func(tag model.Tag, l loss) {
+		if d := snap.byIndex[l.at.idx]; d != nil && d.InterfaceName == l.at.name && d.Tag != l.label {
+			lost[tag] = l
 		}
 	}
-	for tag, at := range x.lost {
-		note(tag, at)
+	for tag, l := range x.lost {
+		note(tag, l)
 	}
 	for tag, i := range x.byTag {
-		if i.mark == string(tag) {
-			note(tag, place{i.idx, i.name})
+		if model.Ours(i.mark) {
+			note(tag, loss{place{i.idx, i.name}, i.mark})
 		}
 	}
 	return lost

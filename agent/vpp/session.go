@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,9 +23,7 @@ type session struct {
 	slots   chan struct{}
 	pid     uint32
 	version string
-	// fd is the connection's descriptor, noFD if it is not known.
-	fdMu sync.Mutex
-	fd   int
+	wire    *wire
 	// busy counts the calls under way.
 	busy atomic.Int64
 	// mute is set while VPP answers nothing: calls then fail at once, so that
@@ -87,7 +84,7 @@ func (s *session) lacks(msgs ...api.Message) error {
 		}
 	}
 	select {
-	case <-s.ctx.Done(): // GoVPP forgets all messages when it disconnects
+	case <-s.ctx.Done(): // no word of the VPP to come
 		return nil
 	default:
 	}
@@ -174,7 +171,7 @@ func (s *session) open(ctx context.Context, op string, opts ...api.StreamOption)
 }
 
 func (x *exchange) send(req api.Message) error {
-	err := x.s.write(x.stream, req)
+	err := x.stream.SendMsg(req)
 	if err == nil {
 		return nil
 	}

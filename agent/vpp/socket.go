@@ -99,6 +99,15 @@ func (x *index) used(path string, n int) {
 	}
 }
 
+// distrust notes that a create on a socket may have failed: see readySocket.
+func (x *index) distrust(path string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.sockets[path]; s != nil {
+		s.fresh = false
+	}
+}
+
 func (v *VPP) putSocket(ctx context.Context, s *session, o model.Socket) error {
 	if err := checkPath(o.Path, maxMemifPath); err != nil {
 		return err

@@ -24,7 +24,7 @@ func TestMemifNeverPuntInject(t *testing.T) {
 			Tag:    model.Tag(rapid.String().Draw(t, "tag")),
 			Master: rapid.Bool().Draw(t, "master"),
 			IPMode: rapid.Bool().Draw(t, "ip"),
-			Secret: rapid.String().Draw(t, "secret"),
+			Secret: model.NewSecret(rapid.String().Draw(t, "secret")),
 		}
 		req := memifRequest(m, rapid.Uint32().Draw(t, "socket"))
 		want := memif.MEMIF_MODE_API_ETHERNET

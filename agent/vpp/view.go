@@ -71,7 +71,7 @@ func (v *VPP) view(snap *snapshot) *view {
 // sw_if_index, which is no identity.
 func (v *VPP) tagOf(snap *snapshot, d *interfaces.SwInterfaceDetails) model.Tag {
 	if model.Ours(d.Tag) {
-		return model.Tag(d.Tag)
+		return snap.tag(d)
 	}
 	m := snap.memifs[uint32(d.SwIfIndex)]
 	if m == nil || d.Type == interface_types.IF_API_TYPE_SUB {
@@ -82,6 +82,35 @@ func (v *VPP) tagOf(snap *snapshot, d *interfaces.SwInterfaceDetails) model.Tag 
 		return ""
 	}
 	return leftoverTag(path, m.ID)
+}
+
+// tag is an interface's tag without what stands behind it in VPP.
+func (snap *snapshot) tag(d *interfaces.SwInterfaceDetails) model.Tag {
+	switch snap.kind(uint32(d.SwIfIndex)) { //nolint:exhaustive // the others' tags are as they stand
+	case model.KindMemif, model.KindVhostUser:
+		tag, _ := model.ParseLabel(d.Tag)
+		return tag
+	case model.KindSubInterface:
+		if parent := snap.byIndex[d.SupSwIfIndex]; parent != nil {
+			return model.ParseSubLabel(d.Tag, parent.Tag, d.SubOuterVlanID)
+		}
+	}
+	return model.Tag(d.Tag)
+}
+
+// secretMark tells which secret a memif was made with.
+func (v *VPP) secretMark(i *iface) model.Mark {
+	_, mark := model.ParseLabel(i.mark)
+	switch {
+	case mark != "" && model.Ours(i.mark):
+		return mark
+	case v.index.wasMarked(i):
+		return model.LostMark
+	case i.link:
+		return model.UnmarkedJoined
+	default:
+		return model.Unmarked
+	}
 }
 
 // leftoverTag names an untagged memif under the socket root.
@@ -137,8 +166,8 @@ func (v *VPP) interfaceObject(w *view, i *iface) model.Object {
 		return model.Memif{
 			Tag: i.tag, Socket: path, Master: master,
 			IPMode: m.Mode == memif.MEMIF_MODE_API_IP,
-			MAC:    i.mac,
-			Deaf:   master && !i.link && v.ourSocket(path) && missing(path),
+			MAC:    i.mac, Mark: v.secretMark(i),
+			Deaf: master && !i.link && v.ourSocket(path) && missing(path),
 		}
 	case model.KindVhostUser:
 		u := w.snap.vhosts[i.idx]

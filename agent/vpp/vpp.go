@@ -29,6 +29,9 @@ type Config struct {
 	// SocketRoot is the directory under which a memif socket is ours. Empty:
 	// RunDir/pods, or nothing where RunDir is empty too.
 	SocketRoot string
+	// Clear takes away what stands in the place of a socket that VPP is about to
+	// serve. nil: nothing is taken away.
+	Clear func(ctx context.Context, socket string) error
 	// CallTimeout bounds one call to VPP. 0: DefaultCallTimeout.
 	CallTimeout time.Duration
 	// Logger gets what happens to the connection. nil: nothing is logged.
@@ -49,6 +52,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SocketRoot != "" {
 		c.SocketRoot = filepath.Clean(c.SocketRoot)
+	}
+	if c.Clear == nil {
+		c.Clear = func(context.Context, string) error { return nil }
 	}
 	if c.Logger == nil {
 		quiet := logrus.New()

@@ -10,8 +10,8 @@ import (
 	"go.fd.io/govpp/binapi/memclnt"
 )
 
-// How often VPP is pinged. GoVPP does not tell that VPP has closed the socket;
-// only the next write does. Where hungUp does, a ping follows at once.
+// How often VPP is pinged, beside which the end of the connection is told at
+// once.
 const (
 	probeBusy = 250 * time.Millisecond
 	// probeIdle is how many busy intervals pass between pings while no call is
@@ -54,13 +54,11 @@ func (v *VPP) watch(s *session) {
 	}()
 	tick := time.NewTicker(probeBusy)
 	defer tick.Stop()
-	hungUp := s.hungUp()
 	for n := 0; s.ctx.Err() == nil; n++ {
 		select {
 		case <-s.ctx.Done():
-		case <-hungUp:
-			hungUp = nil
-			p.ping(s)
+		case <-s.wire.gone:
+			s.cancel(s.wire.why)
 		case <-tick.C:
 			v.beat(s, p, n)
 		}
@@ -96,7 +94,7 @@ func (v *VPP) beat(s *session, p *probe, n int) {
 
 // ping ends the session where nobody reads it any more.
 func (p *probe) ping(s *session) {
-	if err := s.write(p.stream, &memclnt.ControlPing{}); err != nil {
+	if err := p.stream.SendMsg(&memclnt.ControlPing{}); err != nil {
 		s.cancel(fmt.Errorf("connection lost: %w", err))
 		return
 	}

@@ -8,7 +8,12 @@ import (
 type MAC [6]byte
 
 // Directory is a pod's directory of sockets in the agent's run-dir.
-type Directory struct{ Path string }
+type Directory struct {
+	Path string
+	// Unsettled is true only for one found with another owner, group or mode
+	// than it should have.
+	Unsettled bool
+}
 
 // ID is the directory's path.
 func (d Directory) ID() ID { return ID{KindDirectory, d.Path} }
@@ -16,8 +21,8 @@ func (d Directory) ID() ID { return ID{KindDirectory, d.Path} }
 // Deps is what must be there before it.
 func (d Directory) Deps() []ID { return nil }
 
-// Compare says what it takes to make have into it.
-func (d Directory) Compare(have Object) Change { return compare(d, have, Replace) }
+// Compare allows owner, group and mode to be put over.
+func (d Directory) Compare(have Object) Change { return compare(d, have, Update) }
 
 // FallsWith says whether VPP removes it together with owner.
 func (d Directory) FallsWith(ID) bool { return false }
@@ -38,15 +43,18 @@ func (s Socket) Compare(have Object) Change { return compare(s, have, Replace) }
 // FallsWith says whether VPP removes it together with owner.
 func (s Socket) FallsWith(ID) bool { return false }
 
-// Memif is one end of a memif, id 0 on its socket. VPP does not show Secret.
+// Memif is one end of a memif, id 0 on its socket.
 type Memif struct {
 	Tag    Tag
 	Socket string
 	Master bool
 	IPMode bool
 	// MAC of an ethernet-mode memif, zero for whatever VPP chooses.
-	MAC    MAC
-	Secret string
+	MAC MAC
+	// Secret is not shown by VPP: one found there has none, and Mark instead.
+	Secret Secret
+	// Mark is set only for one found in VPP.
+	Mark Mark
 	// Dir is the directory of ours that the socket stands in; empty where it is
 	// not ours to make.
 	Dir string
@@ -67,13 +75,13 @@ func (m Memif) Deps() []ID {
 	return deps
 }
 
-// Compare leaves Secret and Dir out: VPP shows neither.
+// Compare leaves Dir out, and takes Mark for the secret.
 func (m Memif) Compare(have Object) Change {
 	h, ok := have.(Memif)
-	if !ok {
+	if !ok || !m.sameSecret(h) {
 		return Replace
 	}
-	h.Secret, h.Dir = m.Secret, m.Dir
+	h.Secret, h.Mark, h.Dir = m.Secret, m.Mark, m.Dir
 	if m.MAC == (MAC{}) {
 		h.MAC = m.MAC
 	}

@@ -3,12 +3,7 @@
 // knows neither keys nor attachments.
 package model
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Kind is a sort of object. Kinds are created in the order of their values and
 // deleted in the reverse order.
@@ -20,6 +15,7 @@ type Kind int
 // that the create moves).
 const (
 	KindDirectory Kind = iota + 1
+	KindGatewaySocket
 	KindTable
 	KindBridgeDomain
 	KindLoopback
@@ -47,7 +43,7 @@ func Kinds() []Kind {
 }
 
 var kindNames = map[Kind]string{
-	KindDirectory: "directory", KindTable: "table", KindBridgeDomain: "bridge-domain",
+	KindDirectory: "directory", KindGatewaySocket: "gateway-socket", KindTable: "table", KindBridgeDomain: "bridge-domain",
 	KindLoopback: "loopback", KindSocket: "socket", KindMemif: "memif",
 	KindVhostUser: "vhost-user", KindSubInterface: "sub-interface",
 	KindInterfaceTable: "interface-table", KindMTU: "mtu", KindAddress: "address",
@@ -86,7 +82,7 @@ type Object interface {
 	// stay while it is.
 	Deps() []ID
 	// Compare says what it takes to make have, found in VPP under the same ID,
-	// into this one. What VPP does not show (a memif's secret) is not compared.
+	// into this one. Of a memif's secret VPP shows what the tag tells (Mark).
 	Compare(have Object) Change
 	// FallsWith says whether VPP removes the object by itself when the object
 	// owner is deleted; it then needs no delete of its own.
@@ -102,50 +98,3 @@ const (
 	Update
 	Replace
 )
-
-// TagPrefix starts the tag of everything in VPP that is ours. Objects without
-// it are never touched.
-const TagPrefix = "vpp-cni/"
-
-// Tag marks an interface, a bridge domain or a table in VPP as ours and says
-// whose it is. At most 63 bytes (VPP's field has 64 with a final NUL).
-type Tag string
-
-const maxPlainID = 39
-
-// AttachmentTag is the tag of an attachment's interface: vpp-cni/<ifname>/<id>.
-// An id (a container id or pod id) of more than 39 characters is cut to its
-// first 12 with 26 hex digits of its SHA-256 behind a '~', which no id holds, so
-// that ids with the same beginning stay apart.
-func AttachmentTag(ifname, id string) Tag {
-	if len(id) > maxPlainID {
-		sum := sha256.Sum256([]byte(id))
-		id = id[:12] + "~" + hex.EncodeToString(sum[:13])
-	}
-	return Tag(TagPrefix + ifname + "/" + id)
-}
-
-// SubTag is the tag of a VLAN sub-interface: its parent's with ".<vlan>" behind
-// it, or, where that would be over 63 bytes, "~" and a hash of it.
-func SubTag(parent Tag, vlan uint16) Tag {
-	t := fmt.Sprintf("%s.%d", parent, vlan)
-	if len(t) <= 63 {
-		return Tag(t)
-	}
-	sum := sha256.Sum256([]byte(t))
-	return Tag(TagPrefix + fmt.Sprintf("~%s.%d", hex.EncodeToString(sum[:16]), vlan))
-}
-
-// Ours says whether a tag found in VPP marks an object of ours.
-func Ours(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }
-
-// leftoverPrefix is what no attachment's tag starts with: no interface name
-// starts with a '~'.
-const leftoverPrefix = TagPrefix + "~untagged/"
-
-// LeftoverTag is the tag made up for an interface that is ours by its socket and
-// has no tag of ours: its creation was cut short, or somebody renamed it.
-func LeftoverTag(name string) Tag { return Tag(leftoverPrefix + name) }
-
-// Leftover says whether id is such an interface.
-func Leftover(id ID) bool { return strings.HasPrefix(id.Name, leftoverPrefix) }

@@ -19,6 +19,9 @@ type Planner struct {
 	RunDir string
 	// BootID is the kernel's id of this boot; empty: not known.
 	BootID string
+	// NoSlave refuses a memif whose master is the pod (see config.Agent's
+	// HostMemifSlave).
+	NoSlave bool
 }
 
 // Plan is what one attachment needs on the host.
@@ -76,6 +79,12 @@ func (p Planner) Plan(container schema.ContainerID, ifname schema.IfName, h sche
 	if err := h.Validate(); err != nil {
 		return Plan{}, err
 	}
+	if p.NoSlave && h.Memif != nil && h.Memif.Role == schema.MemifSlave {
+		return Plan{}, &schema.FieldError{
+			Field: "memif.role", Value: string(h.Memif.Role),
+			Allowed: "master: a pod that serves the socket can stop the host's VPP by taking no connection (agent.hostMemifSlave: true of the node's file allows it)",
+		}
+	}
 	if p.BootID != "" && h.BootID != "" && h.BootID != p.BootID {
 		return Plan{Failed: schema.ReasonRebooted, Message: fmt.Sprintf(
 			"the node has booted since: the sandbox is of boot %s, now it is boot %s", h.BootID, p.BootID)}, nil
@@ -115,13 +124,13 @@ func (p *Plan) device(dir string, h schema.HostInterface) (model.ID, error) {
 	if mac == (model.MAC{}) {
 		mac = model.MAC(schema.DeriveMAC("host", string(p.Interface)))
 	}
-	p.add(model.Directory{Path: dir})
+	p.add(model.Directory{Path: dir}, model.GatewaySocket{Path: filepath.Join(dir, schema.GatewaySocket)})
 	switch h.IfType {
 	case schema.Memif:
 		p.SocketPath = filepath.Join(dir, h.Memif.Socket)
 		m := model.Memif{
 			Tag: p.Interface, Socket: p.SocketPath, Master: h.Memif.Role == schema.MemifMaster,
-			MAC: mac, Secret: string(h.Memif.Secret), Dir: dir,
+			MAC: mac, Secret: model.NewSecret(h.Memif.Secret.Reveal()), Dir: dir,
 		}
 		if h.Memif.Mode == schema.MemifIP {
 			m.IPMode, m.MAC = true, model.MAC{}

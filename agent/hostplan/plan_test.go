@@ -15,7 +15,7 @@ import (
 
 const (
 	container = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	tag       = "vpp-cni/net1/0123456789ab~a8ae6e6ee929abea3afcfc5258"
+	tag       = "vpp-cni/net1/0123456789ab~a8ae6e6ee929ab"
 )
 
 var planner = Planner{RunDir: "/run/vpp-cni"}
@@ -59,7 +59,7 @@ func lines(objects []model.Object) string {
 		line := o.ID().String()
 		switch v := o.(type) {
 		case model.Memif:
-			line += fmt.Sprintf(" master=%t ip=%t socket=%s mac=%x secret=%s dir=%s", v.Master, v.IPMode, v.Socket, v.MAC, v.Secret, v.Dir)
+			line += fmt.Sprintf(" master=%t ip=%t socket=%s mac=%x secret=%s dir=%s", v.Master, v.IPMode, v.Socket, v.MAC, v.Secret.Reveal(), v.Dir)
 		case model.VhostUser:
 			line += fmt.Sprintf(" server=%t socket=%s mac=%x dir=%s", v.Server, v.Socket, v.MAC, v.Dir)
 		case model.MTU:
@@ -85,6 +85,7 @@ func lines(objects []model.Object) string {
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	const head = `directory $D
+gateway-socket $D/etcd.sock
 socket $D/net1.memif
 memif $T master=true ip=false socket=$D/net1.memif mac=020000000001 secret= dir=$D
 `
@@ -101,9 +102,10 @@ memif $T master=true ip=false socket=$D/net1.memif mac=020000000001 secret= dir=
 		{
 			name: "slave with a secret and an MTU",
 			give: memif(func(h *schema.HostInterface) {
-				h.Memif.Role, h.Memif.Secret, h.MTU = schema.MemifSlave, "s3cret", 1400
+				h.Memif.Role, h.Memif.Secret, h.MTU = schema.MemifSlave, schema.NewSecret("s3cret"), 1400
 			}),
 			want: `directory $D
+gateway-socket $D/etcd.sock
 socket $D/net1.memif
 memif $T master=false ip=false socket=$D/net1.memif mac=020000000001 secret=s3cret dir=$D
 mtu $T 1400
@@ -125,14 +127,15 @@ bridge-member $T of 5 (memif)`,
 			}),
 			want: head + `admin-up $T (memif)
 bridge-domain 5
-sub-interface $T.7 of memif $T vlan 7 popped=true
-admin-up $T.7 (sub-interface)
-bridge-member $T.7 of 5 (sub-interface)`,
+sub-interface $T:7 of memif $T vlan 7 popped=true
+admin-up $T:7 (sub-interface)
+bridge-member $T:7 of 5 (sub-interface)`,
 		},
 		{
 			name: "vhost-user server",
 			give: vhost(schema.VhostServer),
 			want: `directory $D
+gateway-socket $D/etcd.sock
 vhost-user $T server=true socket=$D/net1.vhost mac=020000000001 dir=$D
 admin-up $T (vhost-user)`,
 		},
@@ -140,6 +143,7 @@ admin-up $T (vhost-user)`,
 			name: "vhost-user client",
 			give: vhost(schema.VhostClient),
 			want: `directory $D
+gateway-socket $D/etcd.sock
 vhost-user $T server=false socket=$D/net1.vhost mac=020000000001 dir=$D
 admin-up $T (vhost-user)`,
 		},
@@ -179,6 +183,7 @@ route 9 10.0.0.2/32 by $T false`,
 				return h
 			}(),
 			want: `directory $D
+gateway-socket $D/etcd.sock
 socket $D/net1.memif
 memif $T master=true ip=true socket=$D/net1.memif mac=000000000000 secret= dir=$D
 admin-up $T (memif)
@@ -307,5 +312,23 @@ func TestInterfaces(t *testing.T) {
 	}
 	if got := Interfaces("rubbish"); got != nil {
 		t.Errorf("identities of a foreign key: %v", got)
+	}
+}
+
+// TestNoSlave: where the node does not allow it, the host's VPP connects to no
+// pod over memif. vhost-user's connect does not wait.
+func TestNoSlave(t *testing.T) {
+	p := Planner{RunDir: "/run/vpp-cni", NoSlave: true}
+	slave := memif(func(h *schema.HostInterface) { h.Memif.Role = schema.MemifSlave })
+	if _, err := p.Plan("c1", "net1", slave); err == nil || !strings.Contains(err.Error(), "agent.hostMemifSlave") {
+		t.Errorf("a slave: %v, want a refusal that names the key", err)
+	}
+	for name, h := range map[string]schema.HostInterface{"a master": memif(nil), "a vhost-user client": vhost(schema.VhostClient)} {
+		if _, err := p.Plan("c1", "net1", h); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := planner.Plan("c1", "net1", slave); err != nil {
+		t.Errorf("a slave where it is allowed: %v", err)
 	}
 }

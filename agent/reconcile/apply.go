@@ -15,23 +15,32 @@ func (e *Engine) apply(ctx context.Context, p Plan) []Applied {
 	var done []Applied
 	for _, phase := range phases(p) {
 		ready := e.ready(phase)
-		results := make([]Applied, len(ready))
-		var g errgroup.Group
-		g.SetLimit(e.opts.Workers)
-		for i, op := range ready {
-			if len(ready) == 1 {
-				results[i] = e.run(ctx, op)
-				continue
-			}
-			g.Go(func() error {
-				results[i] = e.run(ctx, op)
-				return nil
-			})
+		if b, ok := e.batcher(ready); ok {
+			done = append(done, e.inBatches(ctx, b, ready)...)
+			continue
 		}
-		_ = g.Wait() // the errors stand in results
-		done = append(done, results...)
+		done = append(done, e.oneByOne(ctx, ready)...)
 	}
 	return done
+}
+
+// oneByOne runs the operations of a phase, many at a time.
+func (e *Engine) oneByOne(ctx context.Context, ops []Op) []Applied {
+	results := make([]Applied, len(ops))
+	var g errgroup.Group
+	g.SetLimit(e.opts.Workers)
+	for i, op := range ops {
+		if len(ops) == 1 {
+			results[i] = e.run(ctx, op)
+			continue
+		}
+		g.Go(func() error {
+			results[i] = e.run(ctx, op)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors stand in results
+	return results
 }
 
 // ready are the operations of a phase that nothing stands in the way of; the

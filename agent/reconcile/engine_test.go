@@ -73,15 +73,15 @@ func TestAddAndRemove(t *testing.T) {
 
 func TestAdoptsWithoutWrites(t *testing.T) {
 	t.Parallel()
-	w := newWorld(pod(t, "a", "").Objects...)
-	e := engine(t, w)
 	spec := pod(t, "a", "")
 	for i, o := range spec.Objects {
 		if m, ok := o.(model.Memif); ok {
-			m.Secret, m.Dir = "s3cret", "/a"
+			m.Secret, m.Dir = model.NewSecret("s3cret"), "/a"
 			spec.Objects[i] = m
 		}
 	}
+	w := newWorld(spec.Objects...)
+	e := engine(t, w)
 	e.Replace(map[string]Spec{"a": spec})
 	rep, err := e.Resync(t.Context())
 	if err != nil {

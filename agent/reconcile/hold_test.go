@@ -224,7 +224,7 @@ func TestLeftoverIsNotHeld(t *testing.T) {
 		want   string
 	}{
 		"alone":        {"", ""},
-		"with another": {"mtu a 1500", "memif a\nmemif vpp-cni/~untagged/x"},
+		"with another": {"mtu a 1500", "memif a\nmemif vpp-cni/:untagged/x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

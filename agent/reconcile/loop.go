@@ -14,8 +14,9 @@ type Applied struct {
 	Op
 	// Retry says that it had failed before.
 	Retry bool
-	Took  time.Duration
-	Err   error
+	// Took is how long it took; of a batch, its share.
+	Took time.Duration
+	Err  error
 }
 
 // Report is what one pass did.

@@ -140,7 +140,8 @@ func (p planner) falls(have model.Object) bool {
 }
 
 // kept are the objects that roots name, all that they stand on and all that
-// stands on them. A gateway's loopback is kept with what makes it one.
+// stands on them. A gateway's loopback is kept with what makes it one, a pod's
+// directory with the agent's own socket in it.
 func kept(a actual, roots []model.ID) map[model.ID]struct{} {
 	out := map[model.ID]struct{}{}
 	var up, down func(id model.ID)
@@ -153,12 +154,12 @@ func kept(a actual, roots []model.ID) map[model.ID]struct{} {
 				}
 			}
 		}
-		if id.Kind != model.KindLoopback {
+		if id.Kind != model.KindLoopback && id.Kind != model.KindDirectory {
 			return
 		}
 		for dep := range a.dependents[id] {
-			switch dep.Kind { //nolint:exhaustive // the others belong to who uses the gateway
-			case model.KindInterfaceTable, model.KindMTU, model.KindAddress, model.KindAdminUp:
+			switch dep.Kind { //nolint:exhaustive // the others belong to who uses the gateway, or the directory
+			case model.KindInterfaceTable, model.KindMTU, model.KindAddress, model.KindAdminUp, model.KindGatewaySocket:
 				down(dep)
 			}
 		}

@@ -85,8 +85,12 @@ func newMachine(t *rapid.T) *machine {
 		id := iface(name)
 		m.w.foreign[id] = model.Memif{Tag: model.Tag(name)}
 	}
+	var driver Driver = m.w
+	if rapid.Bool().Draw(t, "in batches") {
+		driver = &batchWorld{world: m.w}
+	}
 	var err error
-	if m.e, err = New(Options{Workers: 3, Down: func(err error) bool { return errors.Is(err, errAway) }}, m.w); err != nil {
+	if m.e, err = New(Options{Workers: 3, Down: func(err error) bool { return errors.Is(err, errAway) }}, driver); err != nil {
 		t.Fatal(err)
 	}
 	m.clock = time.Unix(1, 0)

@@ -24,3 +24,11 @@ type Driver interface {
 	// Delete removes have. That it is absent already is not an error.
 	Delete(ctx context.Context, have model.Object) error
 }
+
+// Batcher is a Driver that puts many objects at less cost than one by one.
+type Batcher interface {
+	Driver
+	// PutAll is Put for each of want, with what was found of it under the same
+	// number in have, and an error for each. None of want stands on another.
+	PutAll(ctx context.Context, want, have []model.Object) []error
+}

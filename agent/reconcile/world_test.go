@@ -127,8 +127,9 @@ func (w *world) Dump(context.Context) ([]model.Object, error) {
 	}
 	out := make([]model.Object, 0, len(w.objects))
 	for _, o := range w.objects {
-		if m, ok := o.(model.Memif); ok { // as VPP: it shows neither
-			m.Secret, m.Dir = "", ""
+		if m, ok := o.(model.Memif); ok { // as VPP: it shows neither, but a mark
+			_, m.Mark = model.ParseLabel(model.Label(m))
+			m.Secret, m.Dir = model.Secret{}, ""
 			o = m
 		}
 		out = append(out, o)

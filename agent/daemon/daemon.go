@@ -146,6 +146,8 @@ type Daemon struct {
 	pub    *publisher
 	// fence wakes the loop when SetFenced was called.
 	fence chan struct{}
+	// verifying is full while as many comparisons are under way as may be.
+	verifying chan struct{}
 
 	// What follows belongs to the loop.
 	records map[string]*record
@@ -212,8 +214,9 @@ func New(cfg Config) (*Daemon, error) {
 	state := State{Etcd: errNoSnapshot, VPP: cfg.VPP.Info(), Pass: errNoPass}
 	return &Daemon{
 		cfg: cfg, log: cfg.Log, engine: engine, inbox: newInbox(), fence: make(chan struct{}, 1),
-		pub:     newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
-		records: map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
+		verifying: make(chan struct{}, maxVerify),
+		pub:       newPublisher(cfg.Tree, cfg.Contract, cfg.Metrics, cfg.Log),
+		records:   map[string]*record{}, marked: map[*record]struct{}{}, orphans: map[string]bool{},
 		held: map[string]*record{}, drifted: map[model.ID]time.Time{},
 		state: state, told: state,
 		pending: map[string]report.Pending{},

@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/gateway"
 	"github.com/vpp-cni/vpp-cni/agent/hostplan"
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/rundir"
@@ -106,11 +107,13 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 		logger.SetLevel(logrus.DebugLevel)
 	}
 	log := logger.WithField("node", string(node))
+	tree := s.Subtree(s.Keys().NodePrefix(node))
+	pods := gateway.New(gateway.Config{RunDir: b.runDir, Tree: tree, Dirs: dirs, Log: log})
 	cfg := daemon.Config{
-		Node: string(node), Instance: instance, Tree: s.Subtree(s.Keys().NodePrefix(node)),
+		Node: string(node), Instance: instance, Tree: tree,
 		VPP:      vpp.New(vpp.Config{Socket: filepath.Join(b.dir, "api.sock"), RunDir: b.runDir, CallTimeout: 2 * time.Second, Logger: log}),
 		Contract: contract(hostplan.Planner{RunDir: b.runDir}),
-		Drivers:  []reconcile.Driver{dirs}, Log: log, HoldPause: 200 * time.Millisecond,
+		Drivers:  []reconcile.Driver{dirs, pods}, Log: log, HoldPause: 200 * time.Millisecond,
 	}
 	for _, e := range edit {
 		e(&cfg)
@@ -128,6 +131,10 @@ func (b *bench) start(edit ...func(*daemon.Config)) {
 		cancel()
 		if err := <-done; err != nil {
 			b.t.Errorf("run: %v", err)
+		}
+		pods.Close()
+		if err := dirs.Close(); err != nil {
+			b.t.Errorf("close run-dir: %v", err)
 		}
 		if err := s.Close(); err != nil {
 			b.t.Errorf("close: %v", err)

@@ -4,13 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,8 +18,15 @@ const (
 	verifyTimeout   = 30 * time.Second
 	shutdownTimeout = time.Second
 	probeTimeout    = time.Second
-	// socketMode lets the group of the agent ask, and nobody else.
-	socketMode = 0o660
+	// writeTimeout bounds an answer, with all of /verify's work before it.
+	writeTimeout = verifyTimeout + 5*time.Second
+	// readTimeout bounds a request, which has no body.
+	readTimeout = 5 * time.Second
+	// maxHeader is the largest header of a request in bytes.
+	maxHeader = 8 << 10
+	// maxVerify is how many comparisons with VPP run at once: each dumps all of
+	// it. The others wait.
+	maxVerify = 4
 )
 
 // Check is one part of an agent as /readyz tells of it.
@@ -72,6 +75,13 @@ func readyz(w http.ResponseWriter, checks []Check) {
 func (d *Daemon) serveVerify(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), verifyTimeout)
 	defer cancel()
+	select {
+	case d.verifying <- struct{}{}:
+		defer func() { <-d.verifying }()
+	case <-ctx.Done():
+		http.Error(w, "too many comparisons are under way", http.StatusServiceUnavailable)
+		return
+	}
 	rep, err := d.Verify(ctx)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
@@ -85,61 +95,17 @@ func (d *Daemon) serveVerify(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Listen listens at unix:///path or host:port. A socket file that an earlier
-// process has left behind is replaced, one that somebody answers on is an error.
-func Listen(ctx context.Context, address string) (net.Listener, error) {
-	var lc net.ListenConfig
-	path, ok := strings.CutPrefix(address, "unix://")
-	if !ok {
-		l, err := lc.Listen(ctx, "tcp", address)
-		if err != nil {
-			return nil, fmt.Errorf("listen at %s: %w", address, err)
-		}
-		return l, nil
+// newServer bounds what one client can hold: a connection, for a time.
+func newServer(ctx context.Context, h http.Handler, write time.Duration) *http.Server {
+	return &http.Server{
+		Handler: h, ReadTimeout: readTimeout, WriteTimeout: write, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	if err := clearSocket(ctx, path); err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", address, err)
-	}
-	l, err := lc.Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", address, err)
-	}
-	if err := os.Chmod(path, socketMode); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("listen at %s: %w", address, err)
-	}
-	return l, nil
-}
-
-// clearSocket makes room for a socket.
-func clearSocket(ctx context.Context, path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // pods look up their own directory below it
-		return err
-	}
-	st, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if st.Mode().Type() != fs.ModeSocket {
-		return errors.New("there is something that is no socket")
-	}
-	dialer := net.Dialer{Timeout: probeTimeout}
-	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		_ = conn.Close()
-		return errors.New("another process answers there: is an agent running already?")
-	}
-	return os.Remove(path)
 }
 
 // Serve answers on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *logrus.Entry) error {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	srv := newServer(ctx, h, writeTimeout)
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
@@ -149,7 +115,11 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *logrus.Entr
 			_ = srv.Close()
 		}
 	})
-	log.WithField("address", l.Addr().String()).Info("health and metrics served")
+	log = log.WithField("address", l.Addr().String())
+	log.Info("health and metrics served")
+	if addr, ok := l.Addr().(*net.TCPAddr); ok && !addr.IP.IsLoopback() {
+		log.Warn("whoever reaches this address reads health, metrics and what the attachments are: a Unix socket or 127.0.0.1 is for this node alone")
+	}
 	err := srv.Serve(l)
 	if stop() {
 		return fmt.Errorf("serve at %s: %w", l.Addr(), err)

@@ -58,6 +58,9 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Register adds the metrics of another part of the agent.
+func (m *Metrics) Register(c ...prometheus.Collector) { m.registry.MustRegister(c...) }
+
 func (m *Metrics) pass(name string, rep reconcile.Report) {
 	m.passes.WithLabelValues(name).Observe(rep.Took.Seconds())
 	for _, op := range rep.Ops {

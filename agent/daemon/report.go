@@ -11,7 +11,6 @@ import (
 
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
-	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/report"
 )
 
@@ -45,10 +44,14 @@ func (d *Daemon) drift(diff reconcile.Difference) report.Drift {
 	for _, key := range diff.Keys {
 		names = append(names, d.name(key))
 	}
-	return report.Drift{
+	rep := report.Drift{
 		Op: string(diff.Op), Object: diff.ID.String(), Attachment: strings.Join(names, ","),
 		Want: describe(diff.Want), Have: describe(diff.Have),
 	}
+	if model.OtherSecret(diff.Want, diff.Have) {
+		rep.Have += " Secret=[another]"
+	}
+	return rep
 }
 
 func (d *Daemon) notReady() []report.Pending {
@@ -66,7 +69,7 @@ func (d *Daemon) notReady() []report.Pending {
 func (d *Daemon) name(key string) string { return strings.TrimPrefix(key, d.cfg.Contract.Desired) }
 
 // describe lists an object's fields that are not empty, as in "Master=true
-// Socket=/run/x". A secret is hidden.
+// Socket=/run/x". A secret prints as hidden, and its mark is left out.
 func describe(o model.Object) string {
 	if o == nil {
 		return ""
@@ -79,12 +82,10 @@ func describe(o model.Object) string {
 			continue
 		}
 		switch value := field.Interface().(type) {
+		case model.Mark: // nobody needs it
 		case model.MAC:
 			parts = append(parts, name+"="+net.HardwareAddr(value[:]).String())
 		default:
-			if name == "Secret" {
-				value = schema.Secret("").String()
-			}
 			parts = append(parts, fmt.Sprintf("%s=%v", name, value))
 		}
 	}

@@ -29,8 +29,11 @@ import (
 type Store struct {
 	infra.PluginName
 	Config store.Config
+	Log    *logrus.Entry
 
 	*store.Store
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 // Init checks the configuration; etcd need not be there.
@@ -40,6 +43,12 @@ func (p *Store) Init() error {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	p.Store = s
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		watchCredentials(ctx, s.CheckCredentials, credentialsPause, p.Log)
+	}()
 	return nil
 }
 
@@ -48,6 +57,8 @@ func (p *Store) Close() error {
 	if p.Store == nil {
 		return nil
 	}
+	p.cancel()
+	<-p.done
 	return p.Store.Close()
 }
 
@@ -66,7 +77,7 @@ type VPP struct {
 // has told anybody of itself. VPP need not be there.
 func (p *VPP) Init() error {
 	dirs, err := rundir.New(rundir.Config{
-		RunDir: p.Config.RunDir, SocketMode: p.Config.Agent.SocketMode, SocketGroup: p.Config.Agent.SocketGroup,
+		RunDir: p.Config.RunDir, SocketMode: p.Config.Agent.SocketMode, SocketGroup: p.Config.Agent.SocketGroup, Log: p.Log,
 	})
 	if err != nil {
 		return err
@@ -76,7 +87,7 @@ func (p *VPP) Init() error {
 	}
 	p.dirs = dirs
 	p.vpp = &settled{
-		VPP:  vpp.New(vpp.Config{Socket: p.Config.Agent.VPPSocket, RunDir: p.Config.RunDir, Logger: p.Log}),
+		VPP:  vpp.New(vpp.Config{Socket: p.Config.Agent.VPPSocket, RunDir: p.Config.RunDir, Clear: dirs.Clear, Logger: p.Log}),
 		dirs: dirs,
 	}
 	return nil
@@ -88,7 +99,7 @@ func (p *VPP) Close() error {
 	if p.lock == nil {
 		return nil
 	}
-	return p.lock.Close()
+	return errors.Join(p.dirs.Close(), p.lock.Close())
 }
 
 // settled is VPP whose sockets get the configured mode and group.
@@ -97,22 +108,79 @@ type settled struct {
 	dirs *rundir.Driver
 }
 
-// Put makes want so, and settles the socket where VPP made one for it.
+// Put makes want so, and settles the socket where VPP made one for it. Where VPP
+// connects, the pod is let make the socket.
 func (s *settled) Put(ctx context.Context, want, have model.Object) error {
-	if err := s.VPP.Put(ctx, want, have); err != nil {
+	socket, ours := served(want)
+	if socket == "" {
+		return s.VPP.Put(ctx, want, have)
+	}
+	if !ours {
+		if err := s.dirs.PodServes(socket); err != nil {
+			return err
+		}
+	}
+	if err := s.VPP.Put(ctx, want, have); err != nil || !ours {
 		return err
 	}
-	switch o := want.(type) {
-	case model.Memif:
-		if o.Master && o.Dir != "" {
-			return s.dirs.Settle(o.Socket)
+	return s.dirs.Settle(socket)
+}
+
+// PutAll is Put for many objects.
+func (s *settled) PutAll(ctx context.Context, want, have []model.Object) []error {
+	errs := make([]error, len(want))
+	var may []int
+	var wants, haves []model.Object
+	for n, o := range want {
+		if socket, ours := served(o); socket != "" && !ours {
+			if errs[n] = s.dirs.PodServes(socket); errs[n] != nil {
+				continue
+			}
 		}
-	case model.VhostUser:
-		if o.Server && o.Dir != "" {
-			return s.dirs.Settle(o.Socket)
+		may, wants, haves = append(may, n), append(wants, o), append(haves, have[n])
+	}
+	for i, err := range s.VPP.PutAll(ctx, wants, haves) {
+		if socket, ours := served(wants[i]); ours && err == nil {
+			err = s.dirs.Settle(socket)
+		}
+		errs[may[i]] = err
+	}
+	return errs
+}
+
+// Dump also tells which pods make sockets themselves: an agent that starts learns
+// it from VPP.
+func (s *settled) Dump(ctx context.Context) ([]model.Object, error) {
+	objects, err := s.VPP.Dump(ctx)
+	for _, o := range objects {
+		switch i := o.(type) {
+		case model.Memif:
+			if !i.Master {
+				s.dirs.Learn(i.Socket)
+			}
+		case model.VhostUser:
+			if !i.Server {
+				s.dirs.Learn(i.Socket)
+			}
 		}
 	}
-	return nil
+	return objects, err
+}
+
+// served is the socket of an interface in a pod's directory, and whether the
+// host's VPP serves it.
+func served(o model.Object) (socket string, ours bool) {
+	switch i := o.(type) {
+	case model.Memif:
+		if i.Dir != "" {
+			return i.Socket, i.Master
+		}
+	case model.VhostUser:
+		if i.Dir != "" {
+			return i.Socket, i.Server
+		}
+	}
+	return "", false
 }
 
 // Reconciler makes VPP match what etcd says.
@@ -123,6 +191,7 @@ type Reconciler struct {
 	Store    *Store
 	VPP      *VPP
 	Presence *Presence
+	Gateway  *Gateway
 	Health   *Health
 	Log      *logrus.Entry
 	// Failed is called if the run loop ends by itself.
@@ -141,7 +210,9 @@ func (p *Reconciler) Init() error {
 	for _, part := range []infra.PluginName{p.Store.PluginName, p.VPP.PluginName, p.PluginName} {
 		p.Health.Register(part, nil)
 	}
-	planner := hostplan.Planner{RunDir: p.Config.RunDir, BootID: p.Config.BootID()}
+	planner := hostplan.Planner{RunDir: p.Config.RunDir, BootID: p.Config.BootID(), NoSlave: !p.Config.Agent.HostMemifSlave}
+	metrics := daemon.NewMetrics()
+	metrics.Register(p.Gateway.Collectors()...)
 	d, err := daemon.New(daemon.Config{
 		Node: string(p.Node), Instance: p.Presence.info.Instance,
 		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence),
@@ -155,7 +226,8 @@ func (p *Reconciler) Init() error {
 			},
 			Interfaces: hostplan.Interfaces, Release: schema.ReleaseKey,
 		},
-		Drivers: []reconcile.Driver{p.VPP.dirs},
+		Drivers: []reconcile.Driver{p.VPP.dirs, p.Gateway},
+		Metrics: metrics,
 		Audit:   time.Duration(p.Config.Agent.AuditInterval),
 		Log:     p.Log,
 		OnState: p.changed,

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
@@ -182,6 +184,11 @@ func TestSocketsAreSettled(t *testing.T) {
 	t.Cleanup(sim.Close)
 	f := config.Default()
 	f.RunDir, f.Agent.VPPSocket, f.Agent.SocketMode = dir, sim.APISocket(), "0666"
+	group := uint32(os.Getgid())
+	if os.Geteuid() == 0 { // who may give files to any group
+		group = 1
+		f.Agent.SocketGroup = "1"
+	}
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	p := &VPP{PluginName: "vpp", Config: f, Log: logrus.NewEntry(quiet)}
@@ -215,9 +222,64 @@ func TestSocketsAreSettled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for path, want := range map[string]os.FileMode{master.Socket: 0o666, slave.Socket: 0o600} {
+	inBatches(t, p, pod)
+	for path, want := range map[string]os.FileMode{
+		master.Socket: 0o666, slave.Socket: 0o600, filepath.Join(pod, "c"): 0o666, filepath.Join(pod, "d"): 0o666,
+	} {
 		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v: want mode %v", path, st, err, want)
+		} else if sys, ok := st.Sys().(*syscall.Stat_t); path != slave.Socket && (!ok || sys.Gid != group) {
+			t.Errorf("%s: want group %d, it is %+v", path, group, st.Sys())
+		}
+	}
+}
+
+// inBatches puts memifs c and d as the engine puts many, beside two that are
+// refused: one without a directory, and a slave whose pod has put a link in the
+// socket's place. A link in the place of c is taken away.
+func inBatches(t *testing.T, p *VPP, pod string) {
+	t.Helper()
+	batch := []model.Object{
+		model.Memif{Tag: "vpp-cni/e/p1", Socket: filepath.Join(filepath.Dir(pod), "p2", "e"), Master: true, MAC: model.MAC{2, 5}, Dir: pod},
+		model.Memif{Tag: "vpp-cni/c/p1", Socket: filepath.Join(pod, "c"), Master: true, MAC: model.MAC{2, 3}, Dir: pod},
+		model.Memif{Tag: "vpp-cni/f/p1", Socket: filepath.Join(pod, "f"), MAC: model.MAC{2, 6}, Dir: pod},
+		model.Memif{Tag: "vpp-cni/d/p1", Socket: filepath.Join(pod, "d"), Master: true, MAC: model.MAC{2, 4}, Dir: pod},
+	}
+	refused := map[int]bool{0: true, 2: true}
+	var sockets []model.Object
+	for _, o := range batch {
+		sockets = append(sockets, model.Socket{Path: o.(model.Memif).Socket})
+	}
+	outside := filepath.Join(filepath.Dir(pod), "outside")
+	for _, link := range []string{"c", "f"} {
+		if err := os.Symlink(outside, filepath.Join(pod, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	driver, ok := any(p.vpp).(reconcile.Batcher) // as the engine sees it
+	if !ok {
+		t.Fatal("the driver takes no batches")
+	}
+	for n, err := range driver.PutAll(t.Context(), sockets, make([]model.Object, 4)) {
+		if err != nil {
+			t.Errorf("socket %d of the batch: %v", n, err)
+		}
+	}
+	for n, err := range driver.PutAll(t.Context(), batch, make([]model.Object, 4)) {
+		if (err != nil) != refused[n] {
+			t.Errorf("memif %d of the batch: %v", n, err)
+		}
+	}
+	if _, err := os.Lstat(outside); !os.IsNotExist(err) {
+		t.Errorf("a link was followed: %v", err)
+	}
+	for _, o := range batch {
+		m := o.(model.Memif)
+		if st, err := os.Lstat(m.Socket); (m.Tag == "vpp-cni/c/p1" || m.Tag == "vpp-cni/d/p1") && (err != nil || st.Mode().Type() != os.ModeSocket) {
+			t.Errorf("%s is no socket: %v, %v", m.Socket, st, err)
+		}
+		if _, made := p.vpp.Interface(m.Tag); m.Tag == "vpp-cni/f/p1" && made {
+			t.Errorf("VPP connects through a link: %s", m.Socket)
 		}
 	}
 }

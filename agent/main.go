@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/vpp-cni/vpp-cni/agent/daemon"
 	"github.com/vpp-cni/vpp-cni/agent/plugins"
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/config"
@@ -32,7 +34,8 @@ const (
 const long = `vpp-agent makes this node's VPP match what etcd says: it makes the host end of
 every attachment (memif or vhost-user, in a bridge domain or routed), the pods'
 directories of sockets under the run-dir, and writes a status for each. What it
-makes carries a tag in VPP; it touches nothing else.
+makes carries a tag in VPP; it touches nothing else. In each pod's directory it
+serves etcd's API on etcd.sock, with that pod's keys alone.
 
 It may be started before VPP and before etcd: it waits, and says so. When it is
 stopped VPP keeps everything, and traffic goes on.
@@ -42,7 +45,7 @@ Health and metrics are served on agent.http: /livez, /readyz, /metrics, /verify.
 Configuration comes from the file, and from flags where they are given.`
 
 func main() {
-	if err := command().Execute(); err != nil {
+	if err := command().ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "vpp-agent: %v\n", err)
 		os.Exit(1)
 	}
@@ -71,6 +74,20 @@ func command() *cobra.Command {
 	f.StringVar(&o.runDir, "run-dir", "", "the directory of the pods' sockets")
 	f.StringVar(&o.http, "http", "", "where health and metrics are served: unix:///path or host:port")
 	f.StringVar(&o.logLevel, "log-level", "", "error, warn, info or debug")
+	c.AddCommand(health())
+	c.CompletionOptions.DisableDefaultCmd = true
+	return c
+}
+
+// health is the command that asks the agent that runs.
+func health() *cobra.Command {
+	var o options
+	c := daemon.HealthCommand(func() (string, error) {
+		f, err := o.load()
+		return f.Agent.HTTP, err
+	})
+	c.Flags().StringVar(&o.file, "config", "", "the configuration file (default "+config.DefaultPath+" if it exists)")
+	c.Flags().StringVar(&o.http, "http", "", "where the agent serves: unix:///path or host:port")
 	return c
 }
 
@@ -149,13 +166,14 @@ func run(_ *cobra.Command, o options) error {
 // parts are the plugins in the order in which they start; they stop in the
 // reverse order. The presence goes around the reconciler: no other agent of this
 // node may begin before this one has ended. It says ready when the first full
-// pass is done, and ADDs wait for that.
+// pass is done, and ADDs wait for that. The gateway goes around the reconciler,
+// which opens and closes its sockets.
 func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin {
 	// cn-infra's flags stay at their defaults; it must not read our arguments.
 	_ = flag.CommandLine.Parse(nil)
 	node := schema.Node(f.Node)
 	health := plugins.NewHealth()
-	etcd := &plugins.Store{PluginName: "etcd", Config: store.Config{
+	etcd := &plugins.Store{PluginName: "etcd", Log: log, Config: store.Config{
 		Endpoints: f.Etcd.Endpoints, CACert: f.Etcd.CACert, Cert: f.Etcd.Cert, Key: f.Etcd.Key,
 		User: f.Etcd.User, PasswordFile: f.Etcd.PasswordFile, Prefix: f.Prefix,
 	}}
@@ -163,13 +181,16 @@ func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin 
 	presence := &plugins.Presence{
 		PluginName: "presence", Config: f, Node: node, Store: etcd, VPP: vpp, Health: health, Log: log, Failed: failed,
 	}
+	window := &plugins.Gateway{
+		PluginName: "gateway", Config: f, Node: node, Store: etcd, VPP: vpp, Presence: presence, Health: health, Log: log, Failed: failed,
+	}
 	reconciler := &plugins.Reconciler{
-		PluginName: "reconciler", Config: f, Node: node, Store: etcd, VPP: vpp, Presence: presence, Health: health, Log: log, Failed: failed,
+		PluginName: "reconciler", Config: f, Node: node, Store: etcd, VPP: vpp, Presence: presence, Gateway: window, Health: health, Log: log, Failed: failed,
 	}
 	http := &plugins.HTTP{PluginName: "http", Address: f.Agent.HTTP, Reconciler: reconciler, Health: health, Log: log, Failed: failed}
 	return []infra.Plugin{
 		servicelabel.NewPlugin(servicelabel.UseLabel(f.Node)),
-		health, etcd, vpp, presence, reconciler, http,
+		health, etcd, vpp, presence, window, reconciler, http,
 	}
 }
 

@@ -279,7 +279,7 @@ func TestLife(t *testing.T) {
 	if up.VPPPID != sim.PID() || up.VPPVersion != vppsim.Version || up.Instance != info.Instance || up.Reason != "" {
 		t.Errorf("presence with VPP: %+v", up)
 	}
-	want := "200\netcd: ok\npresence: ok\nreconciler: ok\nvpp: ok\n"
+	want := "200\netcd: ok\ngateway: ok\npresence: ok\nreconciler: ok\nvpp: ok\n"
 	eventually(t, "readiness", func() error {
 		body, err := n.get(t.Context(), "/readyz")
 		if err == nil && body != want {

@@ -43,7 +43,7 @@ unambiguous. A pod's name shows all of the pod's attachments.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeAttachments,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error {
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error {
 				views, _, err := s.Attachments(ctx, store.Filter{Node: schema.Node(node)})
 				if err != nil {
 					return err
@@ -96,7 +96,10 @@ func find(views []store.AttachmentView, arg string) ([]store.AttachmentView, err
 	return nil, fmt.Errorf("attachment %q is not found: see vpp-cnictl get attachments", arg)
 }
 
-func (a *app) line(format string, args ...any) { _, _ = fmt.Fprintf(a.out, format+"\n", args...) }
+// line prints one harmless line.
+func (a *app) line(format string, args ...any) {
+	_, _ = fmt.Fprintln(a.out, clean(fmt.Sprintf(format, args...)))
+}
 
 func (a *app) attachment(k schema.Keys, v store.AttachmentView) {
 	t := summarize(v)
@@ -112,6 +115,9 @@ func (a *app) attachment(k schema.Keys, v store.AttachmentView) {
 	if p := v.Pod; p != nil {
 		a.unreadable(p.Err)
 		a.podSpec(p.Value)
+	}
+	if why := unlinked(v); why != "" {
+		a.line("Not connected: %s", why)
 	}
 	a.line("With etcdctl:")
 	a.line("  etcdctl get %s", k.Host(v.Node, v.Container, v.IfName))
@@ -175,10 +181,31 @@ func memif(m *schema.MemifEnd) string {
 		return ""
 	}
 	s := fmt.Sprintf("%s, %s, socket %s", m.Role, m.Mode, m.Socket)
-	if m.Secret != "" {
+	if !m.Secret.IsZero() {
 		s += ", secret " + m.Secret.String()
 	}
 	return s
+}
+
+// unlinked is what can be said of two memif ends that are as desired and not
+// connected. VPP's API does not tell why; its command line does.
+func unlinked(v store.AttachmentView) string {
+	if v.Host == nil || v.Pod == nil || v.Host.Value.Memif == nil || v.Pod.Value.Memif == nil {
+		return ""
+	}
+	for _, st := range []string{state(v.Host, v.HostStatus), state(v.Pod, v.PodStatus)} {
+		if st != string(schema.Ready) {
+			return ""
+		}
+	}
+	switch {
+	case v.HostStatus.Value.Link == schema.LinkUp && v.PodStatus.Value.Link == schema.LinkUp:
+		return ""
+	case v.Host.Value.Memif.Secret != v.Pod.Value.Memif.Secret:
+		return "the two ends have different secrets"
+	default:
+		return "both ends are as desired; local-disc-reason and remote-disc-reason of `vppctl show memif` say why"
+	}
 }
 
 func vhost(v *schema.VhostEnd) string {
@@ -212,7 +239,7 @@ func (a *app) describeNode() *cobra.Command {
 			if err := n.Validate(); err != nil {
 				return err
 			}
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.node(ctx, s, n) })
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error { return a.node(ctx, s, n) })
 		},
 	}
 }

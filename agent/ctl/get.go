@@ -47,7 +47,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/nodes/ | grep -A1 /agent`,
 			if err := checkOutput(form, forms...); err != nil {
 				return err
 			}
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNodes(ctx, s, form) })
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNodes(ctx, s, form) })
 		},
 	}
 	output(c, &form, forms...)
@@ -143,7 +143,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/nodes/<node>/`,
 				return err
 			}
 			f := store.Filter{Node: schema.Node(node), Network: schema.NetworkName(network)}
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listAttachments(ctx, s, f, form) })
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listAttachments(ctx, s, f, form) })
 		},
 	}
 	output(c, &form, forms...)
@@ -212,7 +212,7 @@ With etcdctl: etcdctl get --prefix /vpp-cni/v1/networks/`,
 			if err := checkOutput(form, forms...); err != nil {
 				return err
 			}
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNetworks(ctx, s, form) })
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error { return a.listNetworks(ctx, s, form) })
 		},
 	}
 	output(c, &form, forms...)

@@ -44,8 +44,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	case errors.Is(err, errDrift):
 		return exitDrift
 	default:
-		// One line: joined errors stand on several.
-		_, _ = io.WriteString(errOut, "vpp-cnictl: "+strings.ReplaceAll(err.Error(), "\n", "; ")+"\n")
+		// One line: joined errors stand on several. Errors quote what agents and
+		// pods say.
+		_, _ = io.WriteString(errOut, "vpp-cnictl: "+clean(strings.ReplaceAll(err.Error(), "\n", "; "))+"\n")
 		return exitError
 	}
 }

@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 //	holds <key> <text>    fail unless its value has text in it
 //	agent <file> [code]   serve file as a host agent's GET /verify on $AGENT
 //	waitfor <file> <text> until a background command has written text
+//
+// A script whose name begins with users- has an etcd with TLS, client
+// certificates and users, $CA, and <name>.crt and .key of root and
+// vpp-cni-operator; there is also
+//
+//	issue <name>          write <name>.crt and <name>.key
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -50,14 +56,22 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s holds %v, want %s", args[0], resp.Kvs, args[1])
 				}
 			},
+			"issue": func(ts *testscript.TestScript, _ bool, args []string) {
+				a := ts.Value(accessKey{}).(*etcdtest.Access)
+				ts.Check(a.CA.IssueTo(etcdtest.Pair{Cert: ts.MkAbs(args[0] + ".crt"), Key: ts.MkAbs(args[0] + ".key")}, args[0], nil))
+			},
 			"agent":   serveAgent,
 			"waitfor": waitFor,
 		},
 	})
 }
 
-// rawKey is where a script's plain etcd client stands.
-type rawKey struct{}
+// rawKey is where a script's plain etcd client stands, accessKey how to get at an
+// etcd with users.
+type (
+	rawKey    struct{}
+	accessKey struct{}
+)
 
 func setup(e *testscript.Env) error {
 	// Not the script's own directory: a socket's path would not fit.
@@ -66,9 +80,14 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	e.Defer(func() { _ = os.RemoveAll(dir) })
-	c, err := etcdtest.New(dir, etcdtest.Options{})
+	users := strings.HasPrefix(filepath.Base(e.WorkDir), "script-users-")
+	c, err := etcdtest.New(dir, etcdtest.Options{Auth: users})
 	if err != nil {
 		return err
+	}
+	if users {
+		e.Values[accessKey{}] = c.Access()
+		e.Setenv("CA", c.Access().CA.File)
 	}
 	e.Defer(c.Close)
 	raw, err := c.Client()

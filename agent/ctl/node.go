@@ -95,6 +95,9 @@ func (a *app) deleteNode(ctx context.Context, s *store.Store, n schema.Node, d d
 		return err
 	}
 	a.line("node %s deleted: %d attachments, %d keys (revision %d)", n, done.Attachments, done.Keys, done.Rev)
+	if rest := userRemains(s, n); rest != "" {
+		a.line("%s", rest)
+	}
 	return nil
 }
 

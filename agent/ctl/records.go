@@ -42,11 +42,11 @@ func record[V schema.Value](v *store.Versioned[V], hide func(V) V) *value[V] {
 
 // hidden is m without its secret.
 func hidden(m *schema.MemifEnd) *schema.MemifEnd {
-	if m == nil || m.Secret == "" {
+	if m == nil || m.Secret.IsZero() {
 		return m
 	}
 	c := *m
-	c.Secret = schema.Secret(m.Secret.String())
+	c.Secret = schema.NewSecret(m.Secret.String())
 	return &c
 }
 
@@ -102,6 +102,9 @@ func summarize(v store.AttachmentView) summary {
 	s := summary{
 		pod: string(v.PodID), network: "-", kind: "-", addresses: "-", link: "-", iface: "-", mac: "-",
 		host: state(v.Host, v.HostStatus), podEnd: state(v.Pod, v.PodStatus),
+	}
+	if v.Partial {
+		s.host = said(v.HostStatus)
 	}
 	if h := v.Host; h != nil && h.Err == nil {
 		s.network, s.kind = string(h.Value.Network), kind(h.Value)
@@ -161,6 +164,18 @@ func state[V schema.Value](want *store.Versioned[V], st *store.Versioned[schema.
 		return "Unreadable"
 	case st.Value.SpecRevision != want.Rev:
 		return "Outdated"
+	default:
+		return said(st)
+	}
+}
+
+// said is what the agent says of one end.
+func said(st *store.Versioned[schema.InterfaceStatus]) string {
+	switch {
+	case st == nil:
+		return "-"
+	case st.Err != nil:
+		return "Unreadable"
 	case st.Value.State == schema.Ready:
 		return string(schema.Ready)
 	default:

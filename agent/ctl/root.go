@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.etcd.User, "user", "", "etcd user name")
 	f.StringVar(&a.etcd.PasswordFile, "password-file", "", "file that holds the etcd user's password")
 	f.DurationVar(&a.timeout, "timeout", store.DefaultRequestTimeout, "how long to wait for each answer of etcd")
-	c.AddCommand(a.get(), a.describe(), a.watch(), a.network(), a.nodeCommand(), a.verify())
+	c.AddCommand(a.get(), a.describe(), a.watch(), a.network(), a.nodeCommand(), a.verify(), a.etcdCommand())
 	return c
 }
 
@@ -104,6 +105,21 @@ func over(field *string, flag string) {
 
 // with opens the store for the time of fn.
 func (a *app) with(ctx context.Context, fn func(context.Context, *store.Store) error) error {
+	return a.open(ctx, nil, fn)
+}
+
+// show is with for what is only looked at: a user who may not read all of it is
+// shown the rest, and told so.
+func (a *app) show(ctx context.Context, fn func(context.Context, *store.Store) error) error {
+	var once sync.Once
+	return a.open(ctx, func(shown []string) {
+		once.Do(func() {
+			_, _ = fmt.Fprintf(a.errOut, "note: not everything may be read by this user; this is what stands under %s\n", strings.Join(shown, ", "))
+		})
+	}, fn)
+}
+
+func (a *app) open(ctx context.Context, partial func([]string), fn func(context.Context, *store.Store) error) error {
 	f, err := a.load()
 	if err != nil {
 		return err
@@ -114,7 +130,7 @@ func (a *app) with(ctx context.Context, fn func(context.Context, *store.Store) e
 	s, err := store.Open(store.Config{
 		Endpoints: f.Etcd.Endpoints, CACert: f.Etcd.CACert, Cert: f.Etcd.Cert, Key: f.Etcd.Key,
 		User: f.Etcd.User, PasswordFile: f.Etcd.PasswordFile, Prefix: f.Prefix,
-		DialTimeout: a.timeout, RequestTimeout: a.timeout,
+		DialTimeout: a.timeout, RequestTimeout: a.timeout, Partial: partial,
 	})
 	if err != nil {
 		return err

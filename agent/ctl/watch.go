@@ -31,7 +31,7 @@ With etcdctl: etcdctl watch --prefix /vpp-cni/v1/`,
   vpp-cnictl watch --node worker-1 --initial`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.with(c.Context(), func(ctx context.Context, s *store.Store) error {
+			return a.show(c.Context(), func(ctx context.Context, s *store.Store) error {
 				prefix := s.Keys().Root()
 				if node != "" {
 					if err := schema.Node(node).Validate(); err != nil {

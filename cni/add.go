@@ -65,7 +65,7 @@ type adding struct {
 
 // prepare checks all that can be checked without asking anybody.
 func (a *adding) prepare() error {
-	if err := checkLogLevel(a.set.logLevel); err != nil {
+	if err := checkLogLevel(a.set.log.level); err != nil {
 		return err
 	}
 	if err := a.checkNetns(); err != nil {

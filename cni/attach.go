@@ -19,6 +19,9 @@ import (
 // write makes the values and puts both ends in one transaction. What others
 // change meanwhile is looked at again.
 func (a *adding) write(ctx context.Context) error {
+	if a.req.ends.ownSecret {
+		a.req.secret = newSecret()
+	}
 	for try := range attachTries {
 		want, err := a.req.build(a.ip)
 		if err != nil {
@@ -87,7 +90,7 @@ func (a *adding) adopt() error {
 	case pod.Err != nil:
 		return fail(types.ErrInvalidNetworkConfig, msg, pod.Err)
 	}
-	if d := differences(a.req.skeleton(), host.Value, pod.Value); len(d) > 0 {
+	if d := differences(a.req, host.Value, pod.Value); len(d) > 0 {
 		return fail(types.ErrInvalidNetworkConfig, msg, errors.New(strings.Join(d, "; ")))
 	}
 	a.want = store.Attachment{Node: a.set.node, Container: a.id.container, IfName: a.id.ifName, Host: host.Value, Pod: pod.Value}

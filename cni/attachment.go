@@ -32,6 +32,8 @@ type request struct {
 	// hostDomain and podDomain are the ids of the ends' bridge domains, 0 where
 	// an end is in none.
 	hostDomain, podDomain uint32
+	// secret is the attachment's own, where the configuration leaves it to us.
+	secret schema.Secret
 }
 
 // build makes the values of both ends; ip is nil without IPAM. The error is a
@@ -61,6 +63,9 @@ func (r request) skeleton() store.Attachment {
 	}
 	host.Memif, host.VhostUser = r.ends.host.link(r.id.ifName)
 	pod.Memif, pod.VhostUser = r.ends.pod.link(r.id.ifName)
+	if r.ends.ownSecret && host.Memif != nil && pod.Memif != nil {
+		host.Memif.Secret, pod.Memif.Secret = r.secret, r.secret
+	}
 	host.Bridge = r.ends.host.bridgeEnd(r.hostDomain)
 	pod.Bridge = r.ends.pod.bridgeEnd(r.podDomain)
 	if pod.NetType == schema.NetInterface {

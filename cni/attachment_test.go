@@ -192,10 +192,11 @@ func TestDifferences(t *testing.T) {
 		"mtu":                           {`"host":{"netType":"interface","memif":{"secret":"aaa"}},"mtu":1500`, "host.mtu: 1500 asked, none there; pod.mtu: 1500 asked, none there"},
 		"role":                          {`"host":{"netType":"interface","memif":{"secret":"aaa","role":"slave"}}`, `host.memif.role: "slave" asked, "master" there; pod.memif.role: "master" asked, "slave" there`},
 		"secret is not shown":           {`"host":{"netType":"interface","memif":{"secret":"bbb"}}`, "host.memif.secret differs; pod.memif.secret differs"},
-		"secret is taken away":          {`"host":{"netType":"interface"}`, "host.memif.secret differs; pod.memif.secret differs"},
+		"secret is taken away":          {`"host":{"netType":"interface","memif":{"secret":"none"}}`, "host.memif.secret differs; pod.memif.secret differs"},
+		"secret is left to the plugin":  {`"host":{"netType":"interface"}`, ""},
 		"other kind":                    {`"host":{"netType":"interface","iftype":"vhostuser"}`, `host.ifType: "vhost-user" asked, "memif" there; host.memif: none asked, an object there; host.vhostUser: an object asked, none there; pod.ifType: "vhost-user" asked, "memif" there; pod.memif: none asked, an object there; pod.vhostUser: an object asked, none there`},
 	} {
-		got := strings.Join(differences(request(tc.conf).skeleton(), stored.Host, stored.Pod), "; ")
+		got := strings.Join(differences(request(tc.conf), stored.Host, stored.Pod), "; ")
 		if got != tc.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, tc.want)
 		}

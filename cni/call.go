@@ -33,25 +33,29 @@ type call struct {
 }
 
 // newCall reads the configuration and opens log and store. Nothing is dialed
-// yet.
-func newCall(cmd *skel.CmdArgs) (*call, error) {
+// yet. lenient is for a call that removes: what the network configuration may not
+// say is passed over.
+func newCall(cmd *skel.CmdArgs, lenient bool) (*call, error) {
 	c := &call{cmd: cmd, start: time.Now()}
 	var err error
 	if c.conf, err = parseConfig(cmd.StdinData); err != nil {
 		return nil, err
 	}
-	if c.set, err = newSettings(c.conf, os.Getenv, os.Hostname); err != nil {
+	if c.set, err = newSettings(c.conf, os.Getenv, os.Hostname, lenient); err != nil {
 		return nil, err
 	}
 	if c.store, err = openStore(c.set.etcd); err != nil {
 		return nil, err
 	}
 	c.args = parseArgs(cmd.Args)
-	logger, closer := newLog(c.set.logFile, c.set.logLevel)
+	logger, closer := newLog(c.set.log)
 	c.logTo = closer
 	c.log = logger.WithFields(logrus.Fields{"node": c.set.node, "network": c.conf.Name})
 	if cmd.ContainerID != "" {
 		c.log = c.log.WithFields(logrus.Fields{"container": cmd.ContainerID, "ifname": cmd.IfName})
+	}
+	if c.set.ignored != nil {
+		c.log.WithField("err", c.set.ignored).Warn("the network configuration says what it may not, the node's file is followed")
 	}
 	c.ipam = newIPAM(c.conf.IPAM.Type, cmd)
 	return c, nil
@@ -59,7 +63,7 @@ func newCall(cmd *skel.CmdArgs) (*call, error) {
 
 // serve runs a verb within the call's time, and logs why it failed.
 func serve(cmd *skel.CmdArgs, verb string, do func(*call, context.Context) error) error {
-	c, err := newCall(cmd)
+	c, err := newCall(cmd, verb == "DEL" || verb == "GC")
 	if err != nil {
 		return err
 	}

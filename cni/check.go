@@ -49,7 +49,7 @@ func (c *call) check(ctx context.Context) error {
 		return err
 	}
 	r.bootID = view.Host.Value.BootID // of the boot when ADD ran
-	found := differences(r.skeleton(), view.Host.Value, view.Pod.Value)
+	found := differences(r, view.Host.Value, view.Pod.Value)
 	found = append(found, c.checkResult(prev, view)...)
 	if len(found) > 0 {
 		return fail(types.ErrInvalidNetworkConfig, "the attachment is not as it should be", errors.New(strings.Join(found, "; ")))

@@ -9,16 +9,15 @@ import (
 	"strings"
 
 	"github.com/vpp-cni/vpp-cni/schema"
-	"github.com/vpp-cni/vpp-cni/schema/store"
 )
 
-// differences names the fields in which want, a request without addresses,
-// differs from what is stored. Addresses and routes are IPAM's and are taken
-// from the stored values.
-func differences(want store.Attachment, host schema.HostInterface, pod schema.PodInterface) []string {
-	want.Host.Gateways, want.Host.PodAddresses = host.Gateways, host.PodAddresses
-	want.Pod.Addresses, want.Pod.Gateways, want.Pod.Routes, want.Pod.DNS = pod.Addresses, pod.Gateways, pod.Routes, pod.DNS
-	return append(diff("host", object(want.Host), object(host)), diff("pod", object(want.Pod), object(pod))...)
+// differences names the fields in which a request differs from what is stored.
+// Addresses and routes are IPAM's and are taken from the stored values.
+func differences(r request, host schema.HostInterface, pod schema.PodInterface) []string {
+	wantHost, wantPod := r.expect(host)
+	wantHost.Gateways, wantHost.PodAddresses = host.Gateways, host.PodAddresses
+	wantPod.Addresses, wantPod.Gateways, wantPod.Routes, wantPod.DNS = pod.Addresses, pod.Gateways, pod.Routes, pod.DNS
+	return append(diff("host", object(wantHost), object(host)), diff("pod", object(wantPod), object(pod))...)
 }
 
 // object is v as decoded JSON, so that what is compared is what stands in etcd.

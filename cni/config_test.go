@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,8 +24,8 @@ func (e endConf) text() string {
 	if s := e.memif.Socket; s != "" {
 		fmt.Fprintf(&b, " socket %s", s)
 	}
-	if e.memif.Secret != "" {
-		fmt.Fprintf(&b, " secret %d bytes", len(e.memif.Secret))
+	if !e.memif.Secret.IsZero() {
+		fmt.Fprintf(&b, " secret %d bytes", len(e.memif.Secret.Reveal()))
 	}
 	if e.bridge != "" {
 		fmt.Fprintf(&b, " bridge %s", e.bridge)
@@ -112,6 +111,8 @@ var badConfigs = map[string]struct {
 	"equal roles, other words":    {`{"name":"net","host":{"memif":{"role":"slave"}},"container":{"memif":{"role":"client"}}}`, 7, []string{"container.memif.role", "opposite"}},
 	"modes differ":                {`{"name":"net","host":{"memif":{"mode":"ip"}},"container":{"memif":{"mode":"ethernet"}}}`, 7, []string{"container.memif.mode", "same"}},
 	"secrets differ":              {`{"name":"net","host":{"memif":{"secret":"aaa"}},"container":{"memif":{"secret":"bbb"}}}`, 7, []string{"container.memif.secret", "redacted"}},
+	"secret and none":             {`{"name":"net","host":{"memif":{"secret":"none"}},"container":{"memif":{"secret":"bbb"}}}`, 7, []string{"container.memif.secret", "redacted"}},
+	"secret that is a number":     {`{"name":"net","host":{"memif":{"secret":123456}}}`, 7, []string{"host.memif.secret", "redacted", "a string"}},
 	"secret of 24 bytes":          {`{"name":"net","host":{"memif":{"secret":"` + strings.Repeat("s", 24) + `"}}}`, 7, []string{"memif.secret", "23 bytes"}},
 	"secret with NUL":             {`{"name":"net","host":{"memif":{"secret":"a\u0000b"}}}`, 7, []string{"memif.secret"}},
 	"ip mode in a bridge":         {`{"name":"net","host":{"netType":"bridge","memif":{"mode":"ip"}}}`, 7, []string{"host.netType", "ip-mode"}},
@@ -207,93 +208,4 @@ func TestUserspaceExamples(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-}
-
-func TestSettings(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	text := "node: from-file\nprefix: /from-file\nmtu: 1400\ntimeout: 3s\nrunDir: /run/x\netcd:\n  endpoints: [https://etcd:2379]\n  cacert: /ca\n  user: u\n  passwordFile: /p\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	hostname := func() (string, error) { return "host-name", nil }
-	for name, tc := range map[string]struct{ conf, env, want, wantErr string }{
-		"nothing given":                {`{"name":"n"}`, "", "host-name /run/vpp-cni 0 10s [http://127.0.0.1:2379] ca= user= prefix=", ""},
-		"file by environment":          {`{"name":"n"}`, file, "from-file /run/x 1400 3s [https://etcd:2379] ca=/ca user=u prefix=/from-file", ""},
-		"file by field":                {`{"name":"n","configFile":"` + file + `"}`, "/does/not/exist", "from-file /run/x 1400 3s [https://etcd:2379] ca=/ca user=u prefix=/from-file", ""},
-		"network comes first":          {`{"name":"n","node":"mine","timeout":"1s","prefix":"/mine"}`, file, "mine /run/x 1400 1s [https://etcd:2379] ca=/ca user=u prefix=/mine", ""},
-		"other etcd, no foreign login": {`{"name":"n","etcd":{"endpoints":["http://other:2379"]}}`, file, "from-file /run/x 1400 3s [http://other:2379] ca= user= prefix=/from-file", ""},
-		"same etcd, other CA":          {`{"name":"n","etcd":{"cacert":"/mine"}}`, file, "from-file /run/x 1400 3s [https://etcd:2379] ca=/mine user=u prefix=/from-file", ""},
-		"file missing":                 {`{"name":"n"}`, "/does/not/exist", "", "configuration file"},
-		"unknown in etcd":              {`{"name":"n","etcd":{"endpoint":"x"}}`, "", "", "etcd.endpoint is not known"},
-		"timeout without unit":         {`{"name":"n","timeout":"10"}`, "", "", "timeout"},
-		"timeout too short":            {`{"name":"n","timeout":"1ms"}`, "", "", "timeout"},
-		"node that is a path":          {`{"name":"n","node":"a/b"}`, "", "", "node"},
-	} {
-		c, err := parseConfig([]byte(tc.conf))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		s, err := newSettings(c, func(string) string { return tc.env }, hostname)
-		if tc.wantErr != "" {
-			if err == nil || !strings.Contains(err.Error(), tc.wantErr) || asError(err).Code != 7 {
-				t.Errorf("%s: got %v, want error 7 with %q", name, err, tc.wantErr)
-			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		got := fmt.Sprintf("%s %s %d %s %s ca=%s user=%s prefix=%s", s.node, s.runDir, s.mtu, s.timeout, s.etcd.Endpoints, s.etcd.CACert, s.etcd.User, s.etcd.Prefix)
-		if got != tc.want {
-			t.Errorf("%s:\n got %s\nwant %s", name, got, tc.want)
-		}
-	}
-}
-
-// FuzzConfig: no input breaks the plugin, and what is accepted makes values
-// that are valid.
-func FuzzConfig(f *testing.F) {
-	for _, tc := range badConfigs {
-		f.Add([]byte(tc.conf))
-	}
-	files, err := filepath.Glob("testdata/userspace/*.json")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseConfig(data)
-		if err != nil {
-			if e := asError(err); e.Code != 6 && e.Code != 7 {
-				t.Fatalf("code %d: %v", e.Code, e)
-			}
-			return
-		}
-		ends, err := c.ends()
-		if err != nil {
-			if e := asError(err); e.Code != 6 && e.Code != 7 {
-				t.Fatalf("code %d: %v", e.Code, e)
-			}
-			return
-		}
-		r := request{
-			node: testNode, id: identity{testContainer, "net1", schema.PodRef{ID: "u1"}}, network: schema.NetworkName(c.Name),
-			ends: ends, hostDomain: placeholder(ends.host), podDomain: placeholder(ends.pod),
-		}
-		if _, err := r.build(nil); err != nil {
-			t.Fatalf("accepted, yet not valid: %v", err)
-		}
-		if c.PrevResult != nil && !json.Valid(c.PrevResult) {
-			t.Fatal("prevResult is no JSON")
-		}
-	})
 }

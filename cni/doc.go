@@ -15,10 +15,10 @@
 //	host.engine               vpp
 //	host.iftype               memif (default), vhostuser
 //	host.netType              bridge, interface (routed), none (default)
-//	host.memif.role           master (default), slave; also server, client
+//	host.memif.role           master (default), slave where the node's file has agent.hostMemifSlave; also server, client
 //	host.memif.mode           ethernet (default), ip; an ip-mode memif joins no bridge and has no MAC
 //	host.memif.socketfile     file name in the pod's directory (default <ifname>.memif)
-//	host.memif.secret         up to 23 bytes, the same at both ends
+//	host.memif.secret         up to 23 bytes, the same at both ends; "none" for none (default: one made for each attachment)
 //	host.vhost.mode           server (default), client: which side of the socket VPP takes
 //	host.vhost.socketfile     file name in the pod's directory (default <ifname>.vhost)
 //	host.vhost.group          no effect: socketGroup of the agent decides
@@ -36,9 +36,26 @@
 //	prefix                    of all keys (default /vpp-cni)
 //	node                      this node's name in the keys (default: the host name)
 //	timeout                   of one call, such as "10s", the default
-//	logFile, logLevel         default: standard error, info; also the Userspace CNI's level verbose
-//	configFile                read in place of /etc/vpp-cni/config.yaml; VPP_CNI_CONFIG in the environment does the same
+//	logFile, logLevel         default: standard error, info; also the Userspace CNI's level verbose. The file must be
+//	                          *.log under logDir of the node's file (/var/log), else standard error is used
+//	configFile                read as the node's file where the node has none
 //	sharedDir, kubeconfig     of the Userspace CNI: no effect, a note in the log
+//
+// # Whose word counts
+//
+// The plugin is root, and in Kubernetes whoever may write a
+// NetworkAttachmentDefinition writes network configurations. So where the node has
+// a file (VPP_CNI_CONFIG in the plugin's environment names it, else it is
+// /etc/vpp-cni/config.yaml), that file alone says where etcd is, who this node is
+// and under which prefix: etcd, node, prefix and configFile of a network that
+// differ from it are an error 7, unless it says networkMayOverride: true. DEL and
+// GC pass them over, with a note in the log, and go by the node's file: the ADD was
+// refused, and a DEL that fails keeps its pod for ever. Where the node has no file
+// the network's word counts, and with it everybody who can write one can have any
+// file sent away as a password. Credentials are only ever used with the endpoints
+// that stand beside them.
+//
+// # Ends
 //
 // The node's file gives what the network configuration does not. Where the pod's
 // netType is bridge or none, and with vhost-user, the addresses are for the

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -23,7 +22,7 @@ type memifConf struct {
 	Role       string        `json:"role"` // master or slave; the Userspace CNI's server and client mean the same
 	Mode       string        `json:"mode"` // ethernet, the default, or ip
 	Socketfile string        `json:"socketfile"`
-	Secret     schema.Secret `json:"secret"`
+	Secret     schema.Secret `json:"secret"` // see setSecret
 }
 
 // vhostConf is the section vhost of an end. On the host it says VPP's mode, in
@@ -68,6 +67,8 @@ type endConf struct {
 // endsConf are both ends of the attachments of a network.
 type endsConf struct {
 	host, pod endConf
+	// ownSecret says that each attachment gets a memif secret of its own.
+	ownSecret bool
 	// notes are settings that have no effect here, for the log.
 	notes []string
 }
@@ -174,17 +175,10 @@ func (o *endsConf) setMemif(host, pod end) error {
 	if mode, err = readMode(mode); err != nil {
 		return err
 	}
-	secret, err := sameAtBothEnds("memif.secret", host.memif.Secret, pod.memif.Secret)
-	if err != nil {
-		return err
-	}
-	if err := schema.CheckSecret("memif.secret", secret); err != nil {
-		return invalid(err)
-	}
-	o.host.memif = schema.MemifEnd{Role: hostRole, Mode: schema.MemifMode(mode), Secret: secret}
+	o.host.memif = schema.MemifEnd{Role: hostRole, Mode: schema.MemifMode(mode)}
 	o.pod.memif = o.host.memif
 	o.pod.memif.Role = opposite(hostRole, schema.MemifMaster, schema.MemifSlave)
-	return nil
+	return o.setSecret(host.memif.Secret, pod.memif.Secret)
 }
 
 func readRole(field, s string) (schema.MemifRole, error) {
@@ -269,9 +263,9 @@ func (o *endsConf) note(c *netConf, host, pod end) {
 }
 
 // sameAtBothEnds is what one or both ends give.
-func sameAtBothEnds[S ~string](field string, host, pod S) (S, error) {
+func sameAtBothEnds(field, host, pod string) (string, error) {
 	if host != "" && pod != "" && host != pod {
-		return "", badField("container."+field, fmt.Sprintf("%v", pod), "the same as host."+field+", or absent")
+		return "", badField("container."+field, pod, "the same as host."+field+", or absent")
 	}
 	if host == "" {
 		return pod, nil

@@ -40,8 +40,8 @@ func asError(err error) *types.Error {
 	return fail(codeOf(err), "the call failed", err)
 }
 
-// codeOf is the CNI code of an error: 7 for a field that is not allowed, 11 for
-// what may go away by itself, else 999.
+// codeOf is the CNI code of an error: 7 for a field that is not allowed and for
+// an etcd that refuses its user, 11 for what may go away by itself, else 999.
 func codeOf(err error) uint {
 	var field *schema.FieldError
 	switch {
@@ -49,7 +49,7 @@ func codeOf(err error) uint {
 		errors.Is(err, errSignal), errors.Is(err, errTimeout),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return types.ErrTryAgainLater
-	case errors.As(err, &field):
+	case errors.As(err, &field), errors.Is(err, store.ErrDenied):
 		return types.ErrInvalidNetworkConfig
 	default:
 		return types.ErrInternal

@@ -10,6 +10,7 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
 	"github.com/vpp-cni/vpp-cni/cni/early"
+	"github.com/vpp-cni/vpp-cni/cni/install"
 	"github.com/vpp-cni/vpp-cni/schema/version"
 )
 
@@ -28,6 +29,9 @@ func run(args []string) (code int) {
 		}
 	}()
 	if len(args) > 0 {
+		if install.Verb(args[0]) {
+			return install.Run(args[0], args[1:], checkConf, os.Stdout, os.Stderr)
+		}
 		return usage(args[0])
 	}
 	spec, err := boundStdin(os.Getenv("CNI_COMMAND"))
@@ -55,7 +59,19 @@ func supported() cniversion.PluginInfo {
 
 func about() string {
 	return "vpp-cni " + version.Version + ": CNI plugin for FD.io VPP over memif and vhost-user.\n" +
-		"A container runtime starts it with CNI_COMMAND set and a network configuration on standard input."
+		"A container runtime starts it with CNI_COMMAND set and a network configuration on standard input.\n" +
+		"By hand: vpp-cni install and vpp-cni uninstall put it on a node and take it away (--help lists their options)."
+}
+
+// checkConf checks a network configuration before it is installed, as far as
+// that can be done without the node's own configuration.
+func checkConf(data []byte) error {
+	c, err := parseConfig(data)
+	if err != nil {
+		return err
+	}
+	_, err = c.ends()
+	return err
 }
 
 // usage serves somebody who starts the plugin by hand.

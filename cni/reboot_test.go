@@ -15,7 +15,7 @@ func (w *world) boot(id string) {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "boot_id")
 	writeFile(w.t, file, id+"\n")
-	writeFile(w.t, filepath.Join(w.dir, "config.yaml"), "bootIDFile: "+file+"\n")
+	writeFile(w.t, filepath.Join(w.dir, "config.yaml"), "networkMayOverride: true\nbootIDFile: "+file+"\n")
 	w.env = []string{"VPP_CNI_CONFIG=" + filepath.Join(w.dir, "config.yaml")}
 }
 

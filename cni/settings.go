@@ -21,43 +21,48 @@ const (
 
 // settings are the network configuration and the node's file put together.
 type settings struct {
-	node     schema.Node
-	etcd     store.Config
-	runDir   string
-	mtu      int // of the node's file; 0: none
-	timeout  time.Duration
-	agent    string // where the node's agent serves its report
-	bootID   func() string
-	logFile  string
-	logLevel string
+	node    schema.Node
+	etcd    store.Config
+	runDir  string
+	mtu     int // of the node's file; 0: none
+	timeout time.Duration
+	agent   string // where the node's agent serves its report
+	bootID  func() string
+	log     logConf
+	// ignored is what the network configuration may not say, and does; nil:
+	// nothing.
+	ignored error
 }
 
 // newSettings takes from the node's file what the network configuration does
-// not give.
-func newSettings(c *netConf, getenv func(string) string, hostname func() (string, error)) (settings, error) {
-	path := c.ConfigFile
-	if path == "" {
-		path = getenv(config.Env)
-	}
-	file, err := config.Load(path)
+// not give, or may not (see readNode). lenient is for a call that removes.
+func newSettings(c *netConf, getenv func(string) string, hostname func() (string, error), lenient bool) (settings, error) {
+	n, err := readNode(c, getenv, hostname, lenient)
 	if err != nil {
-		return settings{}, fail(types.ErrInvalidNetworkConfig, "the node's configuration is not valid", err)
+		return settings{}, err
 	}
 	s := settings{
-		runDir:   file.RunDir,
-		mtu:      file.MTU,
-		timeout:  time.Duration(file.Timeout),
-		agent:    file.Agent.HTTP,
-		bootID:   file.BootID,
-		logFile:  first(c.LogFile, file.LogFile),
-		logLevel: strings.ToLower(first(c.LogLevel, file.LogLevel)),
+		runDir:  n.RunDir,
+		mtu:     n.MTU,
+		timeout: time.Duration(n.Timeout),
+		agent:   n.Agent.HTTP,
+		bootID:  n.BootID,
+		log:     logConf{file: n.LogFile, level: strings.ToLower(first(c.LogLevel, n.LogLevel))},
+		ignored: n.ignored,
+	}
+	if c.LogFile != "" && c.LogFile != n.LogFile {
+		s.log.file, s.log.under = c.LogFile, n.LogDir
 	}
 	if c.Timeout != "" {
-		if s.timeout, err = time.ParseDuration(c.Timeout); err != nil || s.timeout < minTimeout || s.timeout > maxTimeout {
+		t, wrong := time.ParseDuration(c.Timeout)
+		switch {
+		case wrong == nil && t >= minTimeout && t <= maxTimeout:
+			s.timeout = t
+		case !lenient:
 			return settings{}, badField("timeout", c.Timeout, "a duration from "+minTimeout.String()+" to "+maxTimeout.String()+", as in \"10s\"")
 		}
 	}
-	node := first(c.Node, file.Node)
+	node := first(n.node, n.Node)
 	if node == "" {
 		if node, err = hostname(); err != nil {
 			return settings{}, fail(types.ErrInvalidEnvironmentVariables, "the host has no name, and node is not set", err)
@@ -67,32 +72,23 @@ func newSettings(c *netConf, getenv func(string) string, hostname func() (string
 	if err = s.node.Validate(); err != nil {
 		return settings{}, invalid(err)
 	}
-	s.etcd, err = etcdSettings(c, file.Etcd)
-	s.etcd.Prefix = first(c.Prefix, file.Prefix)
+	s.etcd = etcdSettings(n)
 	s.etcd.RequestTimeout = min(s.timeout, store.DefaultRequestTimeout)
 	s.etcd.DialTimeout = s.etcd.RequestTimeout
-	return s, err
+	return s, nil
 }
 
-// etcdSettings takes the section etcd as a whole where it gives endpoints:
-// the file's credentials are for the file's etcd alone. Without endpoints its
-// fields come before the file's.
-func etcdSettings(c *netConf, file config.Etcd) (store.Config, error) {
-	var conf etcdConf
-	if err := section("etcd", c.Etcd, &conf); err != nil {
-		return store.Config{}, err
-	}
-	if len(conf.Endpoints) > 0 {
-		file = config.Etcd{}
+// etcdSettings takes the section etcd as a whole, from the network where it gives
+// endpoints: nobody's credentials go to an etcd that somebody else has named.
+func etcdSettings(n nodeConf) store.Config {
+	e := config.Etcd(n.etcd)
+	if len(e.Endpoints) == 0 {
+		e = n.Etcd
 	}
 	return store.Config{
-		Endpoints:    append(conf.Endpoints, file.Endpoints...),
-		CACert:       first(conf.CACert, file.CACert),
-		Cert:         first(conf.Cert, file.Cert),
-		Key:          first(conf.Key, file.Key),
-		User:         first(conf.User, file.User),
-		PasswordFile: first(conf.PasswordFile, file.PasswordFile),
-	}, nil
+		Endpoints: e.Endpoints, CACert: e.CACert, Cert: e.Cert, Key: e.Key, User: e.User, PasswordFile: e.PasswordFile,
+		Prefix: first(n.prefix, n.Prefix),
+	}
 }
 
 // checkLogLevel is for ADD: an unknown level does not keep DEL from its work.

@@ -21,7 +21,7 @@ const statusTime = 2 * time.Second
 // node's agent is away, 51 while VPP is. Runtimes ask every few seconds, so it
 // is one round trip.
 func cmdStatus(cmd *skel.CmdArgs) error {
-	c, err := newCall(cmd)
+	c, err := newCall(cmd, false)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,12 @@ func TestWrongFlags(t *testing.T) {
 		want string
 	}{
 		"no etcd":       {[]string{"--node", "n", "--pod", "p"}, "--endpoints or --etcd-config"},
-		"no pod":        {[]string{"--node", "n", "--endpoints", "127.0.0.1:1"}, "pod id"},
+		"no pod":        {[]string{"--node", "n", "--endpoints", "127.0.0.1:1"}, "--node and --pod go together"},
+		"no node":       {[]string{"--pod", "p"}, "--node and --pod go together"},
+		"etcd alone":    {[]string{"--endpoints", "127.0.0.1:1"}, "say which with --node and --pod"},
+		"config alone":  {[]string{"--etcd-config", "/no/such"}, "say which with --node and --pod"},
+		"prefix alone":  {[]string{"--prefix", "/x"}, "--prefix is for etcd itself"},
+		"long path":     {[]string{"--socket-dir", "/" + strings.Repeat("x", 110)}, "endpoint"},
 		"bad node":      {[]string{"--node", "a/b", "--pod", "p", "--endpoints", "127.0.0.1:1"}, `node "a/b"`},
 		"bad endpoint":  {[]string{"--node", "n", "--pod", "p", "--endpoints", "ftp://x"}, "ftp://x"},
 		"missing file":  {[]string{"--node", "n", "--pod", "p", "--etcd-config", "/no/such"}, "/no/such"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
@@ -90,7 +91,19 @@ func (p Planner) Plan(ifname schema.IfName, v schema.PodInterface) (Plan, error)
 		out.routed(m, v)
 	case schema.NetNone:
 	}
+	out.Objects = distinct(out.Objects)
 	return out, nil
+}
+
+// distinct leaves the first of those that cannot stand side by side in VPP, as
+// two routes of IPAM's to one prefix.
+func distinct(objects []model.Object) []model.Object {
+	seen := make(map[model.ID]bool, len(objects))
+	return slices.DeleteFunc(objects, func(o model.Object) bool {
+		again := seen[o.ID()]
+		seen[o.ID()] = true
+		return again
+	})
 }
 
 // vhostUser plans nothing: VPP is a back end only, so the front end is the
@@ -113,7 +126,7 @@ func (p *Plan) add(objects ...model.Object) { p.Objects = append(p.Objects, obje
 func (p *Plan) memif(v schema.PodInterface) model.ID {
 	m := model.Memif{
 		Tag: p.Interface, Socket: p.SocketPath, Master: v.Memif.Role == schema.MemifMaster,
-		MAC: model.MAC(v.MAC), Secret: string(v.Memif.Secret),
+		MAC: model.MAC(v.MAC), Secret: model.NewSecret(v.Memif.Secret.Reveal()),
 	}
 	switch {
 	case v.Memif.Mode == schema.MemifIP:

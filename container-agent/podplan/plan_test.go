@@ -41,7 +41,7 @@ func lines(objects []model.Object) string {
 		line := o.ID().String()
 		switch v := o.(type) {
 		case model.Memif:
-			line += fmt.Sprintf(" master=%t ip=%t mac=%x secret=%s dir=%s", v.Master, v.IPMode, v.MAC, v.Secret, v.Dir)
+			line += fmt.Sprintf(" master=%t ip=%t mac=%x secret=%s dir=%s", v.Master, v.IPMode, v.MAC, v.Secret.Reveal(), v.Dir)
 		case model.MTU:
 			line += fmt.Sprint(" ", v.Bytes)
 		case model.BridgeMember:
@@ -86,18 +86,18 @@ route 0 fd00::1/128 by $T`,
 			name: "on a VLAN of the host's bridge",
 			give: end(func(v *schema.PodInterface) { addressed(v); v.VLAN = 7 }),
 			want: head + `admin-up $T (memif)
-sub-interface $T.7 of memif $T vlan 7
-admin-up $T.7 (sub-interface)
-address $T.7 10.0.0.2/24
-address $T.7 fd00::2/64
-route 0 0.0.0.0/0 by $T.7 via 10.0.0.1
-route 0 fd00::1/128 by $T.7`,
+sub-interface $T:7 of memif $T vlan 7
+admin-up $T:7 (sub-interface)
+address $T:7 10.0.0.2/24
+address $T:7 fd00::2/64
+route 0 0.0.0.0/0 by $T:7 via 10.0.0.1
+route 0 fd00::1/128 by $T:7`,
 		},
 		{
 			name: "ip mode: one peer, nothing to resolve",
 			give: end(func(v *schema.PodInterface) {
 				addressed(v)
-				v.Memif.Mode, v.MAC, v.Memif.Role, v.Memif.Secret = schema.MemifIP, schema.MAC{}, schema.MemifMaster, "s3cret"
+				v.Memif.Mode, v.MAC, v.Memif.Role, v.Memif.Secret = schema.MemifIP, schema.MAC{}, schema.MemifMaster, schema.NewSecret("s3cret")
 			}),
 			want: `socket /run/vpp-cni/net1.memif
 memif $T master=true ip=true mac=000000000000 secret=s3cret dir=
@@ -114,9 +114,9 @@ route 0 fd00::1/128 by $T`,
 			}),
 			want: head + `admin-up $T (memif)
 bridge-domain 5
-sub-interface $T.7 of memif $T vlan 7
-admin-up $T.7 (sub-interface)
-bridge-member $T.7 of 5 (sub-interface)`,
+sub-interface $T:7 of memif $T vlan 7
+admin-up $T:7 (sub-interface)
+bridge-member $T:7 of 5 (sub-interface)`,
 		},
 		{
 			name: "none",

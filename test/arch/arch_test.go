@@ -133,7 +133,13 @@ var rules = []rule{
 	},
 	{
 		why: "only schema/store talks to etcd",
-		who: except("schema/store", "test", "deploy/demo"), deny: func(path, _ string) bool { return under(path, "go.etcd.io/etcd") },
+		who: except("schema/store", "agent/gateway", "test", "deploy/demo"), deny: func(path, _ string) bool { return under(path, "go.etcd.io/etcd") },
+	},
+	{
+		why: "the gateway answers in etcd's words, which are etcd's api; it talks to etcd through schema/store, and no server comes into the agent",
+		who: only("agent/gateway"), deny: func(path, _ string) bool {
+			return under(path, "go.etcd.io/etcd") && !under(path, "go.etcd.io/etcd/api")
+		},
 	},
 	{
 		why:  "only agent/vpp talks to VPP",
@@ -248,6 +254,7 @@ func TestRulesBite(t *testing.T) {
 		"schema/store":            {module + "/agent/vpp"},
 		"agent/vpp":               {"go.fd.io/govpp/api", module + "/container-agent/podplan"},
 		"agent":                   {"go.fd.io/govpp/api", "github.com/ligato/cn-infra/rpc/rest"},
+		"agent/gateway":           {"go.etcd.io/etcd/client/v3"},
 		"agent/hostplan":          {"os"},
 		"container-agent/podplan": {module + "/agent/hostplan"},
 	} {

@@ -42,7 +42,9 @@ func main() {
 	o := options{}
 	quick := flag.Bool("quick", false, "few calls and attachments, to try it: 99th hundredths are then the worst of few")
 	flag.StringVar(&o.bin, "bin", "bin", "`directory` of the built programs")
+	flag.BoolVar(&o.vppRestart, "vpp-restart", false, "only what is said of a VPP restart")
 	flag.StringVar(&o.vpp, "vpp", os.Getenv("VPP"), "`path` of a real VPP instead of the simulator (VPP=)")
+	flag.BoolVar(&o.gatewaysOnly, "gateways", false, "only what is said of the pods' gateways")
 	flag.Parse()
 	o.sizes(*quick)
 
@@ -67,6 +69,9 @@ type options struct {
 	node, held int
 	// restarts is how often each is restarted.
 	restarts int
+	// vppRestart leaves out all but that part, gatewaysOnly all but the pods'
+	// gateways.
+	vppRestart, gatewaysOnly bool
 }
 
 // sizes sets how much is done: what the bounds speak of, or less.

@@ -32,9 +32,16 @@ func run(ctx context.Context, o options) (err error) {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{
-		s.version, s.oneByOne, s.manyAtOnce, s.agentRestart, s.vppRestart, s.hold, s.weight,
-	} {
+	parts := []func(context.Context) error{
+		s.version, s.oneByOne, s.manyAtOnce, s.agentRestart, s.vppRestart, s.hold, s.weight, s.gateways,
+	}
+	switch {
+	case s.options.vppRestart:
+		parts = []func(context.Context) error{s.version, s.fill, s.vppRestart}
+	case s.gatewaysOnly:
+		parts = []func(context.Context) error{s.version, s.gateways}
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -61,7 +68,7 @@ func (s *suite) start(ctx context.Context) error {
 	if s.etcd, err = etcdtest.New(s.disk, etcdtest.Options{Fsync: true}); err != nil {
 		return err
 	}
-	s.lab.SetEndpoints(s.etcd.Endpoints())
+	s.lab.SetEndpoints(s.etcd.Endpoints(), nil)
 	if s.node, err = s.lab.StartNode(ctx, "bench"); err != nil {
 		return err
 	}
@@ -230,6 +237,9 @@ func (s *suite) manyAtOnce(ctx context.Context) error {
 		figure{name: fmt.Sprintf("ADD, %d at a time, failed", s.parallel), ours: float64(len(failed)), none: true})
 	return nil
 }
+
+// fill makes the attachments that a restart is measured with, without the plugin.
+func (s *suite) fill(ctx context.Context) error { return s.node.Fill(ctx, 0, s.options.node) }
 
 // weight adds what the plugin takes on disk and in memory.
 func (s *suite) weight(ctx context.Context) error {

@@ -41,16 +41,32 @@ func startCluster(t *testing.T) *cluster {
 // is empty.
 func startClusterOn(t *testing.T, hostVPP, podVPP string) *cluster {
 	t.Helper()
+	return startClusterAs(t, lab.Config{VPP: hostVPP, PodVPP: podVPP})
+}
+
+// startClusterAt is startClusterOn with another log level of the agents.
+func startClusterAt(t *testing.T, hostVPP, podVPP, logLevel string) *cluster {
+	t.Helper()
+	return startClusterAs(t, lab.Config{VPP: hostVPP, PodVPP: podVPP, LogLevel: logLevel})
+}
+
+// startClusterAs runs what cfg says, with the programs that were built.
+func startClusterAs(t *testing.T, cfg lab.Config) *cluster {
+	t.Helper()
 	for _, name := range []string{"vpp-cni", "vpp-agent", "vpp-container-agent", "vppsim", "host-local"} {
 		if _, err := os.Stat(filepath.Join(binDir(), name)); err != nil {
 			t.Fatalf("run `make build tools` first: %v", err)
 		}
 	}
-	if podVPP == "" {
-		podVPP = filepath.Join(binDir(), "vppsim")
+	if cfg.PodVPP == "" {
+		cfg.PodVPP = filepath.Join(binDir(), "vppsim")
 	}
-	etcd := etcdtest.Start(t, etcdtest.Options{})
-	l, err := lab.New(lab.Config{BinDir: binDir(), VPP: hostVPP, PodVPP: podVPP, Endpoints: etcd.Endpoints(), LogLevel: "debug"})
+	etcd := etcdtest.Start(t, etcdtest.Options{Auth: etcdtest.TLS()})
+	if cfg.LogLevel == "" {
+		cfg.LogLevel = "debug"
+	}
+	cfg.BinDir, cfg.Endpoints, cfg.Access = binDir(), etcd.Endpoints(), etcd.Access()
+	l, err := lab.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +80,7 @@ func startClusterOn(t *testing.T, hostVPP, podVPP string) *cluster {
 			t.Errorf("close the lab: %v", closeErr)
 		}
 	})
-	s, err := store.Open(store.Config{Endpoints: etcd.Endpoints()})
+	s, err := store.Open(l.Store())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,16 @@ var anyEdits = []edit{
 	{name: "tag of the other pod", harmless: true, do: func(ctx context.Context, s *scene) error {
 		return s.op.setTag(ctx, s.iface, s.otherTag)
 	}},
+	{name: "mark removed", harmless: true, do: func(ctx context.Context, s *scene) error {
+		own, err := s.tag(ctx, s.iface)
+		bare, _, _ := strings.Cut(own, "#")
+		return errors.Join(err, s.op.setTag(ctx, s.iface, bare))
+	}},
+	{name: "mark of another secret", harmless: true, do: func(ctx context.Context, s *scene) error {
+		own, err := s.tag(ctx, s.iface)
+		bare, _, _ := strings.Cut(own, "#")
+		return errors.Join(err, s.op.setTag(ctx, s.iface, bare+"#AAAAAAAAAAA"))
+	}},
 	{name: "tags swapped", harmless: true, do: func(ctx context.Context, s *scene) error {
 		own, err := s.tag(ctx, s.iface)
 		return errors.Join(err, s.op.setTag(ctx, s.iface, s.otherTag), s.op.setTag(ctx, s.other, own))

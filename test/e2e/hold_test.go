@@ -73,7 +73,7 @@ func TestWipedEtcd(t *testing.T) {
 	c.held(t, 2)
 	a.ping(t, target)
 	out, err := exec.CommandContext(timeout(t), filepath.Join(binDir(), "vpp-cnictl"),
-		"--endpoints", strings.Join(c.etcd.Endpoints(), ","), "node", "release", "node-1").CombinedOutput()
+		"--config", n.OperatorConfig, "node", "release", "node-1").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "let 2 attachments go") {
 		t.Fatalf("release: %v: %s", err, out)
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	// ClientAuth a client needs a certificate signed by CACert.
 	CACert, Cert, Key string
 	ClientAuth        bool
+	// Auth makes the clients' side TLS with a CA of the cluster's own, asks for
+	// client certificates, and turns authentication on (Access).
+	Auth bool
 	// Fsync makes every write durable, as in real use; tests go without.
 	Fsync bool
 	// Quota is the space in bytes after which writes are refused; 0: etcd's
@@ -47,8 +50,9 @@ type Options struct {
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
-	dir  string
-	opts Options
+	dir    string
+	opts   Options
+	access *Access
 
 	mu      sync.Mutex
 	members []*member
@@ -87,6 +91,12 @@ func New(dir string, opts Options) (*Cluster, error) {
 		opts.Members = 1
 	}
 	c := &Cluster{dir: dir, opts: opts}
+	if opts.Auth {
+		if err := c.makeAccess(); err != nil {
+			return nil, fmt.Errorf("start etcd: %w", err)
+		}
+	}
+	opts = c.opts
 	for i := range opts.Members {
 		m := &member{name: fmt.Sprintf("m%d", i)}
 		var err error
@@ -99,11 +109,33 @@ func New(dir string, opts Options) (*Cluster, error) {
 		}
 		c.members = append(c.members, m)
 	}
-	if err := c.startAll(); err != nil {
+	if c.access != nil {
+		c.access.endpoints = c.Endpoints()
+	}
+	if err := c.startEmpty(); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+func (c *Cluster) makeAccess() (err error) {
+	if c.access, err = newAccess(c.dir); err != nil {
+		return err
+	}
+	c.opts.CACert, c.opts.Cert, c.opts.Key, c.opts.ClientAuth = c.access.CA.File, c.access.server.Cert, c.access.server.Key, true
+	return nil
+}
+
+// Access is how clients get at the cluster; nil where it is open (Options.Auth).
+func (c *Cluster) Access() *Access { return c.access }
+
+// startEmpty starts members that hold nothing.
+func (c *Cluster) startEmpty() error {
+	if err := c.startAll(); err != nil || c.access == nil {
+		return err
+	}
+	return c.access.init()
 }
 
 func (c *Cluster) address(name string, tcp, secure bool) (url.URL, error) {
@@ -233,11 +265,14 @@ func (c *Cluster) Wipe() error {
 			return err
 		}
 	}
-	return c.startAll()
+	return c.startEmpty()
 }
 
 // Client returns a plain client, for what the code under test does not do.
 func (c *Cluster) Client() (*clientv3.Client, error) {
+	if c.access != nil {
+		return c.access.Client(c.access.Root)
+	}
 	cfg := clientv3.Config{Endpoints: c.Endpoints(), DialTimeout: startTimeout, Logger: zap.NewNop()}
 	if c.opts.Cert != "" {
 		info := transport.TLSInfo{TrustedCAFile: c.opts.CACert, CertFile: c.opts.Cert, KeyFile: c.opts.Key}

@@ -13,6 +13,8 @@ func TestClusters(t *testing.T) {
 		"one member on a Unix socket": {},
 		"three members":               {Members: 3},
 		"one member on TCP":           {TCP: true},
+		"one member with users":       {Auth: true},
+		"three members with users":    {Auth: true, Members: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

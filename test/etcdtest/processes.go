@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,12 +19,14 @@ import (
 )
 
 // Processes is a cluster of three members, each a process of its own, so that a
-// member can be killed or made to hang. Clients reach them on Unix sockets.
+// member can be killed or made to hang. Clients reach them on Unix sockets, or
+// with TLS on ports of 127.0.0.1.
 type Processes struct {
 	Members []*proc.Process
 
-	dir     string
-	sockets []string
+	dir    string
+	urls   []string
+	access *Access
 }
 
 // nextPort tells the members of one program apart.
@@ -32,42 +35,73 @@ var nextPort atomic.Uint32
 // memberCount is the least with which one can go and the others go on.
 const memberCount = 3
 
-// NewProcesses prepares a cluster in dir; program is the etcd server.
-func NewProcesses(program, dir string) (*Processes, error) {
+// NewProcesses prepares a cluster in dir; program is the etcd server. With auth,
+// clients and peers speak TLS with certificates, and Up turns authentication on.
+func NewProcesses(program, dir string, auth bool) (*Processes, error) {
 	c := &Processes{dir: dir}
-	var peers, all []string
-	for i := range memberCount {
-		port, err := peerPort()
-		if err != nil {
-			return nil, fmt.Errorf("prepare etcd: %w", err)
-		}
-		peers = append(peers, fmt.Sprintf("http://127.0.0.1:%d", port))
-		all = append(all, fmt.Sprintf("m%d=%s", i, peers[i]))
-		c.sockets = append(c.sockets, filepath.Join(dir, fmt.Sprintf("m%d.sock", i)))
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("prepare etcd: %w", err)
 	}
+	var security []string
+	if auth {
+		var err error
+		if c.access, err = newAccess(dir); err != nil {
+			return nil, fmt.Errorf("prepare etcd: %w", err)
+		}
+		security = c.access.flags()
+	}
+	var peers, all []string
+	for i := range memberCount {
+		peer, client, err := c.addresses(i)
+		if err != nil {
+			return nil, fmt.Errorf("prepare etcd: %w", err)
+		}
+		peers, c.urls = append(peers, peer), append(c.urls, client)
+		all = append(all, fmt.Sprintf("m%d=%s", i, peer))
+	}
 	for i := range memberCount {
 		name := fmt.Sprintf("m%d", i)
-		c.Members = append(c.Members, proc.New("etcd-"+name, dir, program,
+		args := []string{
 			"--name", name, "--data-dir", c.data(i),
-			"--listen-client-urls", "unix://"+c.sockets[i], "--advertise-client-urls", "unix://"+c.sockets[i],
+			"--listen-client-urls", c.urls[i], "--advertise-client-urls", c.urls[i],
 			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
 			"--initial-cluster", strings.Join(all, ","), "--initial-cluster-token", dir,
 			// Several clusters and VPPs share a small machine.
 			"--heartbeat-interval", "100", "--election-timeout", "1000",
 			"--unsafe-no-fsync", "--log-level", "warn",
-		))
+		}
+		c.Members = append(c.Members, proc.New("etcd-"+name, dir, program, append(args, security...)...))
+	}
+	if c.access != nil {
+		c.access.endpoints = c.urls
 	}
 	return c, nil
 }
 
+// addresses are where member i meets its peers and its clients.
+func (c *Processes) addresses(i int) (peer, client string, err error) {
+	scheme := "http"
+	client = "unix://" + filepath.Join(c.dir, fmt.Sprintf("m%d.sock", i))
+	if c.access != nil {
+		scheme = "https"
+		port, portErr := freePort()
+		if portErr != nil {
+			return "", "", portErr
+		}
+		client = fmt.Sprintf("https://127.0.0.1:%d", port)
+	}
+	port, err := freePort()
+	return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port), client, err
+}
+
+// Access is how clients get at the cluster; nil where it is open.
+func (c *Processes) Access() *Access { return c.access }
+
 func (c *Processes) data(i int) string { return filepath.Join(c.dir, fmt.Sprintf("m%d", i)) }
 
-// peerPort is a free port below those that the kernel gives to clients (32768
+// freePort is a free port below those that the kernel gives to clients (32768
 // on, ip_local_port_range), so that no client gets it while a member is down.
-func peerPort() (int, error) {
+func freePort() (int, error) {
 	for try := range 200 {
 		port := 10000 + (os.Getpid()*37+int(nextPort.Add(1))*101+try)%20000
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -80,16 +114,10 @@ func peerPort() (int, error) {
 }
 
 // Endpoints are where clients connect, one for each member.
-func (c *Processes) Endpoints() []string {
-	out := make([]string, len(c.sockets))
-	for i, s := range c.sockets {
-		out[i] = "unix://" + s
-	}
-	return out
-}
+func (c *Processes) Endpoints() []string { return slices.Clone(c.urls) }
 
 // Up starts all members that do not run, and waits until the cluster has a
-// leader.
+// leader, and where it is to have authentication, has that.
 func (c *Processes) Up(ctx context.Context) error {
 	for _, m := range c.Members {
 		if m.Running() {
@@ -99,7 +127,10 @@ func (c *Processes) Up(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.WaitReady(ctx)
+	if err := c.WaitReady(ctx); err != nil || c.access == nil {
+		return err
+	}
+	return c.access.Init(ctx)
 }
 
 // WaitReady waits until the cluster takes a linearizable read.
@@ -143,6 +174,9 @@ func (c *Processes) Leader(ctx context.Context) (int, error) {
 
 // Client returns a plain client, for what the code under test does not do.
 func (c *Processes) Client() (*clientv3.Client, error) {
+	if c.access != nil {
+		return c.access.Client(c.access.Root)
+	}
 	return clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), DialTimeout: startTimeout, Logger: zap.NewNop()})
 }
 

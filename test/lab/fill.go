@@ -18,7 +18,7 @@ const fillers = 64
 // Fill attaches pods number from to to-1 to the node as the plugin would,
 // without a process each, and without their VPPs.
 func (n *Node) Fill(ctx context.Context, from, to int) (err error) {
-	st, err := store.Open(store.Config{Endpoints: n.lab.cfg.Endpoints, Prefix: n.lab.cfg.Prefix})
+	st, err := store.Open(n.lab.Store())
 	if err != nil {
 		return fmt.Errorf("fill %s: %w", n.Name, err)
 	}

@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/vpp-cni/vpp-cni/schema/store"
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 )
 
 // Config says what the lab runs.
@@ -20,6 +23,9 @@ type Config struct {
 	PodVPP string
 	// Endpoints of the etcd to use.
 	Endpoints []string
+	// Access is how to get at an etcd with TLS and users; nil: it is open. Each node
+	// then has a user and a certificate of its own.
+	Access *etcdtest.Access
 	// Prefix of all keys; empty means schema.DefaultPrefix.
 	Prefix string
 	// LogLevel of the agents; empty means info.
@@ -34,6 +40,9 @@ type Config struct {
 	// BootID, where it is not empty, is what the nodes' programs take for the
 	// kernel's id of the boot (see Node.Reboot).
 	BootID string
+	// DirectPods has the pods' agents speak with etcd itself, and not with the
+	// node's agent over its gateway.
+	DirectPods bool
 	// AuditInterval and LeaseTTL are the agents'; 0 means the product's default.
 	AuditInterval, LeaseTTL time.Duration
 }
@@ -96,7 +105,7 @@ func (l *Lab) Close() error {
 
 // StartNode starts a node: its VPP and its agent, both ready when it returns.
 func (l *Lab) StartNode(ctx context.Context, name string) (*Node, error) {
-	n, err := l.newNode(name)
+	n, err := l.newNode(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -124,5 +133,19 @@ func (l *Lab) Logs(lines int) map[string]string {
 	return logs
 }
 
-// SetEndpoints says which etcd the nodes started from now on use.
-func (l *Lab) SetEndpoints(endpoints []string) { l.cfg.Endpoints = endpoints }
+// SetEndpoints says which etcd the nodes started from now on use, and how to get
+// at it (Config.Access).
+func (l *Lab) SetEndpoints(endpoints []string, access *etcdtest.Access) {
+	l.cfg.Endpoints, l.cfg.Access = endpoints, access
+}
+
+// Store is how the lab itself connects with etcd: as the operator where there are
+// users.
+func (l *Lab) Store() store.Config {
+	cfg := store.Config{Endpoints: l.cfg.Endpoints}
+	if l.cfg.Access != nil {
+		cfg = l.cfg.Access.Store(l.cfg.Access.Operator)
+	}
+	cfg.Prefix = l.cfg.Prefix
+	return cfg
+}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 	"github.com/vpp-cni/vpp-cni/test/proc"
 )
 
@@ -27,6 +28,9 @@ type Node struct {
 	// RunDir is the agent's run-dir, ConfigFile the node's configuration that
 	// agent and plugin read, IPAMDir the store of host-local.
 	RunDir, ConfigFile, IPAMDir string
+	// OperatorConfig is the configuration for vpp-cnictl: the node's, but where
+	// etcd has users with the operator's certificate.
+	OperatorConfig string
 	// HTTP is the socket of the agent's health, metrics and verify.
 	HTTP string
 
@@ -37,14 +41,14 @@ type Node struct {
 	pods []*Pod
 }
 
-func (l *Lab) newNode(name string) (*Node, error) {
+func (l *Lab) newNode(ctx context.Context, name string) (*Node, error) {
 	dir := filepath.Join(l.Dir, name)
 	n := &Node{
 		Name: name, lab: l, dir: dir,
 		RunDir:     filepath.Join(dir, "run"),
-		ConfigFile: filepath.Join(dir, "config.yaml"),
-		IPAMDir:    filepath.Join(dir, "ipam"),
-		HTTP:       filepath.Join(dir, "agent.sock"),
+		ConfigFile: filepath.Join(dir, "config.yaml"), OperatorConfig: filepath.Join(dir, "operator.yaml"),
+		IPAMDir: filepath.Join(dir, "ipam"),
+		HTTP:    filepath.Join(dir, "agent.sock"),
 	}
 	for _, d := range []string{n.RunDir, n.IPAMDir} {
 		if err := os.MkdirAll(d, 0o750); err != nil {
@@ -55,21 +59,42 @@ func (l *Lab) newNode(name string) (*Node, error) {
 	if n.VPP, err = proc.NewVPP(name+"-vpp", l.cfg.VPP, filepath.Join(dir, "vpp"), l.cfg.HostHeap); err != nil {
 		return nil, err
 	}
-	if err := n.writeConfig(); err != nil {
+	if err := n.writeConfigs(ctx); err != nil {
 		return nil, err
 	}
 	n.Agent = proc.New(name+"-agent", dir, l.bin("vpp-agent"), "--config", n.ConfigFile, "--log-level", l.cfg.LogLevel)
 	return n, nil
 }
 
-// writeConfig writes config.yaml as an operator would: what is not the default.
-func (n *Node) writeConfig() error {
+// writeConfigs writes the node's configuration and the operator's.
+func (n *Node) writeConfigs(ctx context.Context) error {
+	var own, operator etcdtest.Pair
+	if a := n.lab.cfg.Access; a != nil {
+		pair, err := a.Node(ctx, n.Name)
+		if err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		own, operator = pair, a.Operator
+	}
+	if err := n.writeConfig(n.ConfigFile, own); err != nil {
+		return err
+	}
+	return n.writeConfig(n.OperatorConfig, operator)
+}
+
+// writeConfig writes a configuration as an operator would: what is not the
+// default.
+func (n *Node) writeConfig(path string, as etcdtest.Pair) error {
 	endpoints, err := json.Marshal(n.lab.cfg.Endpoints)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
-	text := fmt.Sprintf("node: %s\nrunDir: %s\netcd:\n  endpoints: %s\nagent:\n  vppSocket: %s\n  http: unix://%s\n",
-		n.Name, n.RunDir, endpoints, n.VPP.APISocket, n.HTTP)
+	tls := ""
+	if as.Cert != "" {
+		tls = fmt.Sprintf("  cacert: %s\n  cert: %s\n  key: %s\n", n.lab.cfg.Access.CA.File, as.Cert, as.Key)
+	}
+	text := fmt.Sprintf("node: %s\nrunDir: %s\netcd:\n  endpoints: %s\n%sagent:\n  vppSocket: %s\n  http: unix://%s\n  hostMemifSlave: true\n",
+		n.Name, n.RunDir, endpoints, tls, n.VPP.APISocket, n.HTTP)
 	if d := n.lab.cfg.AuditInterval; d != 0 {
 		text += fmt.Sprintf("  auditInterval: %s\n", d)
 	}
@@ -85,7 +110,7 @@ func (n *Node) writeConfig() error {
 	if n.lab.cfg.Prefix != "" {
 		text += "prefix: " + n.lab.cfg.Prefix + "\n"
 	}
-	if err := os.WriteFile(n.ConfigFile, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
 	return nil

@@ -58,15 +58,20 @@ func (n *Node) NewPodAs(namespace, name string, id [48]byte) (*Pod, error) {
 	}
 	p.HTTP = filepath.Join(dir, "agent.sock")
 	args := []string{
-		"--endpoints", strings.Join(n.lab.cfg.Endpoints, ","), "--node", n.Name, "--pod", p.UID,
 		"--socket-dir", p.SocketDir(), "--vpp-socket", p.VPP.APISocket,
 		"--http", "unix://" + p.HTTP, "--log-level", n.lab.cfg.LogLevel,
 	}
+	if n.lab.cfg.DirectPods {
+		args = append(args, "--endpoints", strings.Join(n.lab.cfg.Endpoints, ","), "--node", n.Name, "--pod", p.UID)
+		if n.lab.cfg.Prefix != "" {
+			args = append(args, "--prefix", n.lab.cfg.Prefix)
+		}
+		if n.lab.cfg.Access != nil {
+			args = append(args, "--etcd-config", n.ConfigFile) // for its certificate
+		}
+	}
 	if d := n.lab.cfg.AuditInterval; d != 0 {
 		args = append(args, "--audit-interval", d.String())
-	}
-	if n.lab.cfg.Prefix != "" {
-		args = append(args, "--prefix", n.lab.cfg.Prefix)
 	}
 	p.Agent = proc.New(n.Name+"-"+name+"-agent", dir, n.lab.bin("vpp-container-agent"), args...)
 	n.mu.Lock()
@@ -177,7 +182,7 @@ func Ping(ctx context.Context, from *proc.VPP, dst netip.Addr, want int) (sent, 
 
 // WaitReady waits until the pod's end of ifname is Ready and its link is up.
 func (p *Pod) WaitReady(ctx context.Context, ifname string) error {
-	s, err := store.Open(store.Config{Endpoints: p.Node.lab.cfg.Endpoints, Prefix: p.Node.lab.cfg.Prefix})
+	s, err := store.Open(p.Node.lab.Store())
 	if err != nil {
 		return err
 	}

@@ -277,7 +277,11 @@ func (w *world) verify() (b broken) {
 	}
 	ask(nodeName, w.node.Get, func(r report.Report) bool { return r.InSync })
 	for _, p := range w.heavy() {
-		ask(p.name, p.sandbox.Get, func(r report.Report) bool { return r.InSync || w.holdsOnly(p, r) })
+		// The gateway goes with a pod's last attachment: an agent that was away, or
+		// whose node's agent was, is told nothing more.
+		if w.model.attached(p.sandbox.UID) {
+			ask(p.name, p.sandbox.Get, func(r report.Report) bool { return r.InSync || w.holdsOnly(p, r) })
+		}
 	}
 	return b
 }

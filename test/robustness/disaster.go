@@ -173,7 +173,7 @@ func (w *world) release() error {
 			return fmt.Errorf("%d are still held", len(r.Held))
 		}
 		given = time.Now()
-		ctl := exec.CommandContext(ctx, filepath.Join(w.cfg.BinDir, "vpp-cnictl"), "--config", w.node.ConfigFile, "node", "release", nodeName)
+		ctl := exec.CommandContext(ctx, filepath.Join(w.cfg.BinDir, "vpp-cnictl"), "--config", w.node.OperatorConfig, "node", "release", nodeName)
 		out, err := ctl.CombinedOutput()
 		w.history.add(everything, "vpp-cnictl node release: %s %s", outcome(err), strings.TrimSpace(string(out)))
 		return fmt.Errorf("%d are still held", len(r.Held))

@@ -154,6 +154,18 @@ func (m *model) mayHold(uid, name string) bool {
 	return m.lastWords[ifnameOf{uid, name}]
 }
 
+// attached says whether a pod has an attachment.
+func (m *model) attached(uid string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.attachments {
+		if a.uid == uid {
+			return true
+		}
+	}
+	return false
+}
+
 // find is the attachment of a sandbox's interface, nil for none.
 func (m *model) find(container string, slot int) *attachment {
 	m.mu.Lock()

@@ -19,6 +19,8 @@ import (
 	"go.fd.io/govpp/binapi/l2"
 	"go.fd.io/govpp/binapi/memif"
 	"go.fd.io/govpp/core"
+
+	objects "github.com/vpp-cni/vpp-cni/agent/vpp/model"
 )
 
 // viewTimeout bounds one look at a VPP, which may be hanging.
@@ -122,8 +124,13 @@ func (v *view) readInterfaces(ctx context.Context, conn api.Connection) error {
 	v.interfaces = nil
 	return each(interfaces.NewServiceClient(conn).SwInterfaceDump(ctx, &interfaces.SwInterfaceDump{SwIfIndex: ^interface_types.InterfaceIndex(0)}))(
 		func(d *interfaces.SwInterfaceDetails) {
+			tag := d.Tag
+			if d.Type != interface_types.IF_API_TYPE_SUB { // theirs have no mark
+				bare, _ := objects.ParseLabel(tag)
+				tag = string(bare)
+			}
 			v.interfaces = append(v.interfaces, iface{
-				index: uint32(d.SwIfIndex), super: d.SupSwIfIndex, name: d.InterfaceName, tag: d.Tag, mtu: d.Mtu[0],
+				index: uint32(d.SwIfIndex), super: d.SupSwIfIndex, name: d.InterfaceName, tag: tag, mtu: d.Mtu[0],
 				up:   d.Flags&interface_types.IF_STATUS_API_FLAG_ADMIN_UP != 0,
 				link: d.Flags&interface_types.IF_STATUS_API_FLAG_LINK_UP != 0,
 			})

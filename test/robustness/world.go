@@ -108,10 +108,10 @@ func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error)
 }
 
 func (w *world) startEtcd(ctx context.Context) (err error) {
-	if w.etcd, err = etcdtest.NewProcesses(filepath.Join(w.cfg.BinDir, "etcd"), filepath.Join(w.lab.Dir, "etcd")); err != nil {
+	if w.etcd, err = etcdtest.NewProcesses(filepath.Join(w.cfg.BinDir, "etcd"), filepath.Join(w.lab.Dir, "etcd"), etcdtest.TLS()); err != nil {
 		return err
 	}
-	w.lab.SetEndpoints(w.etcd.Endpoints())
+	w.lab.SetEndpoints(w.etcd.Endpoints(), w.etcd.Access())
 	if err = w.etcd.Up(ctx); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func newCluster(o options, vpp string) (*cluster, error) {
 	if c.etcd, err = etcdtest.New(c.dir, etcdtest.Options{}); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.SetEndpoints(c.etcd.Endpoints())
+	l.SetEndpoints(c.etcd.Endpoints(), nil)
 	return c, nil
 }
 

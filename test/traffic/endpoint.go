@@ -42,7 +42,7 @@ func EndpointOf(v schema.PodInterface, socketDir string) (Endpoint, error) {
 	e := Endpoint{
 		Name: v.Pod.Name, Socket: filepath.Join(socketDir, v.Memif.Socket),
 		Master: v.Memif.Role == schema.MemifMaster, IP: v.Memif.Mode == schema.MemifIP,
-		Secret: string(v.Memif.Secret), MAC: v.MAC, VLAN: v.VLAN,
+		Secret: v.Memif.Secret.Reveal(), MAC: v.MAC, VLAN: v.VLAN,
 		Addresses: v.Addresses, Gateways: v.Gateways, Routed: v.Routed,
 	}
 	if e.Name == "" {

@@ -321,7 +321,7 @@ func TestRefusals(t *testing.T) {
 	long := m
 	long.Socket = sock + strings.Repeat("x", 107-len(sock))
 	secret := m
-	secret.Secret = strings.Repeat("s", 24)
+	secret.Secret = model.NewSecret(strings.Repeat("s", 24))
 	relative := m
 	relative.Socket = "x.sock"
 	for name, o := range map[string]model.Object{
@@ -368,8 +368,8 @@ func TestMemifPair(t *testing.T) {
 	host, pod := vpptest.Start(t), vpptest.Start(t)
 	h, p := host.Driver(t), pod.Driver(t)
 	sock := host.Socket(t, "p", "net1")
-	hm := model.Memif{Tag: tagMemif, Socket: sock, Master: true, Secret: "same"}
-	pm := model.Memif{Tag: tagMemif, Socket: sock, Secret: "same"}
+	hm := model.Memif{Tag: tagMemif, Socket: sock, Master: true, Secret: model.NewSecret("same")}
+	pm := model.Memif{Tag: tagMemif, Socket: sock, Secret: model.NewSecret("same")}
 	vpptest.Put(t, h, hm, model.AdminUp{Interface: hm.ID()})
 	vpptest.Put(t, p, pm, model.AdminUp{Interface: pm.ID()})
 	for _, d := range []*vpp.VPP{h, p} {
@@ -379,7 +379,7 @@ func TestMemifPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitLink(t, h, false)
-	pm.Secret = "other"
+	pm.Secret = model.NewSecret("other")
 	vpptest.Put(t, p, pm, model.AdminUp{Interface: pm.ID()})
 	neverLinks(t, h)
 }

@@ -46,7 +46,7 @@ const (
 	tagMemif = model.Tag("vpp-cni/net1/pod-a")
 	tagVhost = model.Tag("vpp-cni/net2/pod-a")
 	tagLoop  = model.Tag("vpp-cni/gw/blue")
-	tagSub   = model.Tag("vpp-cni/net1/pod-a.100")
+	tagSub   = model.Tag("vpp-cni/net1/pod-a:100")
 )
 
 var (
@@ -57,7 +57,7 @@ var (
 func kindCases(sock string) []kindCase {
 	var (
 		socket = model.Socket{Path: sock}
-		m      = model.Memif{Tag: tagMemif, Socket: sock, Master: true, MAC: macA, Secret: "s3cret"}
+		m      = model.Memif{Tag: tagMemif, Socket: sock, Master: true, MAC: macA, Secret: model.NewSecret("s3cret")}
 		loop   = model.Loopback{Tag: tagLoop, MAC: macB}
 		bd     = model.BridgeDomain{DomainID: 77}
 		on     = []model.Object{socket, m}

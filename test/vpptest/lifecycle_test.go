@@ -76,7 +76,7 @@ func pidOf(t *testing.T, v *vpptest.VPP) uint32 {
 func TestAgentRestart(t *testing.T) {
 	v := vpptest.Start(t)
 	d, stop := v.StartDriver(t)
-	m := model.Memif{Tag: tagMemif, Socket: v.Socket(t, "p", "net1"), Master: true, MAC: macA, Secret: "s"}
+	m := model.Memif{Tag: tagMemif, Socket: v.Socket(t, "p", "net1"), Master: true, MAC: macA, Secret: model.NewSecret("s")}
 	lo := model.Loopback{Tag: tagLoop}
 	objs := []model.Object{
 		model.Table{VRF: 4},

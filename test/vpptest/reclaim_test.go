@@ -10,12 +10,12 @@ import (
 	"github.com/vpp-cni/vpp-cni/test/vpptest"
 )
 
-// indexOf is the interface with a tag.
+// indexOf is the interface with a tag, whatever mark stands behind it.
 func indexOf(t *testing.T, conn *core.Connection, tag string) index {
 	t.Helper()
 	stream, err := interfaces.NewServiceClient(conn).SwInterfaceDump(deadline(t), &interfaces.SwInterfaceDump{SwIfIndex: all})
 	for _, d := range collect(t, stream, err) {
-		if d.Tag == tag {
+		if found, _ := model.ParseLabel(d.Tag); string(found) == tag {
 			return d.SwIfIndex
 		}
 	}
@@ -32,7 +32,7 @@ func TestReclaim(t *testing.T) {
 	m := model.Memif{Tag: "vpp-cni/net1/a", Socket: v.Socket(t, "a", "net1"), Master: true, MAC: model.MAC{2, 1}}
 	u := model.VhostUser{Tag: "vpp-cni/net1/b", Socket: v.Socket(t, "b", "net1"), Server: true, MAC: model.MAC{2, 2}}
 	l := model.Loopback{Tag: "vpp-cni/gw/0/x", MAC: model.MAC{2, 3}}
-	s := model.SubInterface{Tag: "vpp-cni/net1/a.5", Parent: m.ID(), VLAN: 5, Popped: true}
+	s := model.SubInterface{Tag: "vpp-cni/net1/a:5", Parent: m.ID(), VLAN: 5, Popped: true}
 	objs := []model.Object{model.Socket{Path: m.Socket}, l, m, u, s}
 	vpptest.Put(t, d, objs...)
 	same(t, d, objs...)

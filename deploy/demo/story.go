@@ -54,10 +54,10 @@ func newStory(o options) (*story, error) {
 	if s.lab, err = lab.New(lab.Config{BinDir: o.bin, VPP: o.vpp}); err != nil {
 		return nil, err
 	}
-	if s.etcd, err = etcdtest.New(filepath.Join(s.lab.Dir, "etcd"), etcdtest.Options{}); err != nil {
+	if s.etcd, err = etcdtest.New(filepath.Join(s.lab.Dir, "etcd"), etcdtest.Options{Auth: etcdtest.TLS()}); err != nil {
 		return nil, errors.Join(err, s.lab.Close())
 	}
-	s.lab.SetEndpoints(s.etcd.Endpoints())
+	s.lab.SetEndpoints(s.etcd.Endpoints(), s.etcd.Access())
 	return s, nil
 }
 
@@ -78,6 +78,9 @@ func (s *story) startNode(ctx context.Context) error {
 		what = s.vpp
 	}
 	fmt.Printf("VPP CNI: two pods, each with a VPP of its own, ping through the host's VPP (%s)\n", what)
+	if s.etcd.Access() != nil {
+		fmt.Println("etcd has TLS, client certificates and users: the node's may touch the node's keys only")
+	}
 	s.title("A node: etcd, the host's VPP and its agent start")
 	node, err := s.lab.StartNode(ctx, "node-1")
 	if err != nil {
@@ -121,7 +124,7 @@ func (s *story) attach(ctx context.Context) error {
 
 func (s *story) keys(ctx context.Context) error {
 	s.title("etcd holds what is wanted and what the agent made of it")
-	if err := s.show(ctx, "etcdctl", "get", "--prefix", "--keys-only", schema.DefaultPrefix); err != nil {
+	if err := s.show(ctx, "etcdctl", "get", "--prefix", "--keys-only", schema.Keys{}.Root()); err != nil {
 		return err
 	}
 	host := schema.Keys{}.HostStatus(schema.Node(s.node.Name), schema.ContainerID(s.pods[0].Container), "net1")
@@ -193,7 +196,7 @@ func (s *story) detach(ctx context.Context) error {
 
 func (s *story) nothingLeft(ctx context.Context) error {
 	s.title("Nothing is left but the agent's presence and the network's bridge id")
-	if err := s.show(ctx, "etcdctl", "get", "--prefix", "--keys-only", schema.DefaultPrefix); err != nil {
+	if err := s.show(ctx, "etcdctl", "get", "--prefix", "--keys-only", schema.Keys{}.Root()); err != nil {
 		return err
 	}
 	files, err := s.node.Left()
@@ -219,10 +222,14 @@ func (s *story) nothingLeft(ctx context.Context) error {
 
 // env lets etcdctl and vpp-cnictl find this demo's etcd and configuration.
 func (s *story) env() []string {
-	return []string{
+	env := []string{
 		"ETCDCTL_ENDPOINTS=" + strings.Join(s.etcd.Endpoints(), ","),
-		"VPP_CNI_CONFIG=" + s.node.ConfigFile,
+		"VPP_CNI_CONFIG=" + s.node.OperatorConfig,
 	}
+	if a := s.etcd.Access(); a != nil {
+		env = append(env, a.Ctl()...)
+	}
+	return env
 }
 
 // show runs a program as a user would and prints the command and its output.
@@ -251,8 +258,8 @@ func (s *story) invite() {
 	dst := s.results[1].IPs[0].Address.IP
 	fmt.Printf(`   export PATH=$PWD/bin:$PATH
 
-   etcdctl get --prefix /vpp-cni            # every key and value
-   etcdctl watch --prefix /vpp-cni          # and then cause one of these
+   etcdctl get --prefix /vpp-cni/v1/        # every key and value
+   etcdctl watch --prefix /vpp-cni/v1/      # and then cause one of these
    vpp-cnictl get attachments -o wide
    vpp-cnictl describe node node-1
    vpp-cnictl verify                        # exit status 1 if VPP differs

@@ -12,12 +12,15 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp traffic bench scale robustness lint fix generate clean
+.PHONY: help build tools demo test test-vpp traffic bench scale robustness images lab lab-down test-kubernetes lint fix generate clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp, bench and scale instead of the simulator"
+	@echo "  VPP_IMAGE=name    use this image of a real VPP in lab"
+	@echo "  CTD2=1            test-kubernetes with containerd 2 in place of Debian's 1.6"
+	@echo "  TLS=1             give etcd TLS, client certificates and users in demo, test (end to end) and robustness"
 	@echo "  KEEP=1            leave the demo running and print what to try"
 
 build: $(PROGRAMS) $(BIN)/userspace ## build the four programs into bin/ (static, no cgo, version stamped)
@@ -54,11 +57,11 @@ $(BIN)/host-local $(BIN)/static: $(BIN)/%: go.mod
 
 demo: build tools ## two pods on two VPPs of their own ping through the host's VPP
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/demo ./deploy/demo
-	@KEEP=$(KEEP) VPP=$(VPP) $(BIN)/demo --bin $(BIN)
+	@KEEP=$(KEEP) VPP=$(VPP) TLS=$(TLS) $(BIN)/demo --bin $(BIN)
 
 test: build tools ## all tests on the simulator, race detector on where there is a C compiler
 	@test -n "$(RACE)" || echo "NO C COMPILER: THE TESTS RUN WITHOUT THE RACE DETECTOR"
-	$(GO) test $(RACE) -timeout 10m ./...
+	TLS=$(TLS) $(GO) test $(RACE) -timeout 10m ./...
 
 test-vpp: build tools ## the contract suite and end to end on a real VPP: make test-vpp VPP=/usr/bin/vpp
 	@test -x "$(VPP)" || { echo "say which VPP: make test-vpp VPP=/usr/bin/vpp"; exit 2; }
@@ -76,11 +79,53 @@ bench: build tools ## hold times, CPU and memory to their bounds: make bench [VP
 
 robustness: build tools ## let faults and operations meet for MINUTES (1), as SEED says (a new one)
 	$(BUILD) -o $(BIN)/robustness ./test/robustness/cmd/robustness
-	$(BIN)/robustness -bin $(BIN) -vpp "$(VPP)" -minutes $(or $(MINUTES),1) -seed $(or $(SEED),0)
+	TLS=$(TLS) $(BIN)/robustness -bin $(BIN) -vpp "$(VPP)" -minutes $(or $(MINUTES),1) -seed $(or $(SEED),0)
 
 scale: build tools ## show that costs grow no faster than what is held: make scale [VPP=/usr/bin/vpp]
 	$(BUILD) -o $(BIN)/scale ./test/scale
 	VPP=$(VPP) $(BIN)/scale --bin $(BIN)
+
+$(BIN)/lab: $(GOFILES)
+	$(BUILD) -o $@ ./deploy/lab
+
+images: build tools $(BIN)/lab ## container images of the programs, the same digests each time, into bin/images and docker
+	$(GO) run ./deploy/images -version $(VERSION) -revision $(shell git rev-parse HEAD) -created $(shell git show -s --format=%ct)
+
+lab: images ## the compose lab: etcd, two nodes, four pods, a ping (VPP_IMAGE= for a real VPP)
+	VPP_IMAGE=$(VPP_IMAGE) $(BIN)/lab up
+
+lab-down: $(BIN)/lab ## take the compose lab away
+	$(BIN)/lab down
+
+KUBERNETES := $(BIN)/kubernetes
+
+test-kubernetes: build tools $(KUBERNETES)/kube $(KUBERNETES)/loopback $(KUBERNETES)/multus $(KUBERNETES)/pause $(BIN)/lab $(if $(CTD2),$(KUBERNETES)/containerd2/containerd) ## deploy/kubernetes on a real Kubernetes with containerd, as root
+	$(GO) run ./deploy/images -load=false -out $(KUBERNETES)/images
+	@test "$$(id -u)" != 0 || { for p in containerd runc ip openssl; do command -v $$p >/dev/null || exit 1; done; } || \
+	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 openssl; }
+	KUBERNETES_BIN=$(CURDIR)/$(BIN) CTD2=$(CTD2) $(GO) test -count=1 -timeout 30m -v ./test/kubernetes
+
+# Modules of their own: what Kubernetes needs is not what the product needs.
+$(KUBERNETES)/kube: $(wildcard test/kubernetes/kube/*)
+	cd test/kubernetes/kube && CGO_ENABLED=0 $(GO) build -trimpath -o $(CURDIR)/$@ -ldflags \
+	  "-s -w -X k8s.io/component-base/version.gitVersion=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes)" .
+$(KUBERNETES)/loopback: $(wildcard test/kubernetes/plugins/*)
+	cd test/kubernetes/plugins && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containernetworking/plugins/plugins/main/loopback
+$(KUBERNETES)/multus: $(wildcard test/kubernetes/multus/*)
+	cd test/kubernetes/multus && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus
+$(KUBERNETES)/containerd2/containerd: $(wildcard test/kubernetes/containerd/*)
+	cd test/kubernetes/containerd && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$(@D)/ \
+	  $(addprefix github.com/containerd/containerd/v2/cmd/,containerd containerd-shim-runc-v2 ctr)
+$(KUBERNETES)/pause: test/kubernetes/pause/main.go
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./test/kubernetes/pause
+
+.PHONY: fuzz vuln
+fuzz: ## run every fuzz target for FUZZTIME (30s), one after the other
+	GO="$(GO)" FUZZTIME=$(or $(FUZZTIME),30s) test/fuzz.sh
+
+# The database is at vuln.go.dev.
+vuln: ## look for known flaws in what the programs use (govulncheck; needs the network)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.7.0 ./cni ./agent ./container-agent ./agent/ctl
 
 lint: ## golangci-lint, the version that is pinned here
 	$(LINT) run ./...

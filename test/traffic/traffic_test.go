@@ -111,7 +111,7 @@ func (p *pair) put(t *testing.T) {
 	for _, k := range model.Kinds() {
 		for _, plan := range p.plans {
 			for _, o := range plan.Objects {
-				if o.ID().Kind == k && k != model.KindDirectory {
+				if o.ID().Kind == k && k != model.KindDirectory && k != model.KindGatewaySocket {
 					vpptest.Put(t, p.driver, o)
 				}
 			}

@@ -51,14 +51,18 @@ type Faults struct {
 	// Refuse is how many registrations are refused, Deaf how many after them are
 	// answered and not followed up.
 	Refuse, Deaf int
+	// Keep leaves the sockets that are in the directory.
+	Keep bool
 }
 
 // Start starts a kubelet on a directory of device plugins. It ends with the test.
 func Start(t *testing.T, dir string, f Faults) *Kubelet {
 	t.Helper()
 	old, err := filepath.Glob(filepath.Join(dir, "*"))
-	for _, f := range old {
-		err = errors.Join(err, os.Remove(f))
+	for _, file := range old {
+		if !f.Keep || filepath.Base(file) == SocketName {
+			err = errors.Join(err, os.Remove(file))
+		}
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +121,7 @@ func (k *Kubelet) follow(r *api.RegisterRequest) {
 	if err != nil {
 		return
 	}
+	defer func() { _ = c.Close() }()
 	client := api.NewDevicePluginClient(c)
 	k.mu.Lock()
 	k.conn, k.client = c, client

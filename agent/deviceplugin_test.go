@@ -22,12 +22,12 @@ func TestDevicePlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = config.WriteString("agent:\n  leaseTTL: 2s\n  maxAttachments: 10\n  devicePlugin: {enabled: true, dir: " + dir + "}\n")
+	_, err = config.WriteString("agent:\n  leaseTTL: 2s\n  maxAttachments: 10\n  devicePlugin: {dir: " + dir + "}\n")
 	if err = errors.Join(err, config.Close(), os.Mkdir(dir, 0o750)); err != nil {
 		t.Fatal(err)
 	}
 	kubelet := kubelettest.Start(t, dir, kubelettest.Faults{})
-	p := start(t, n.args...)
+	p := start(t, append(n.args, "--device-plugin")...)
 	kubelet.Hears(t, "0 of 10")
 	sim := n.startVPP(t)
 	kubelet.Hears(t, "10 of 10")

@@ -35,8 +35,8 @@ const long = `vpp-agent makes this node's VPP match what etcd says: it makes the
 every attachment (memif or vhost-user, in a bridge domain or routed), the pods'
 directories of sockets under the run-dir, and writes a status for each. What it
 makes carries a tag in VPP; it touches nothing else. In each pod's directory it
-serves etcd's API on etcd.sock, with that pod's keys alone. Where the configuration
-has agent.devicePlugin enabled, it tells the kubelet how many attachments it serves.
+serves etcd's API on etcd.sock, with that pod's keys alone. As the kubelet's device
+plugin (agent.devicePlugin) it tells how many attachments the node serves.
 
 It may be started before VPP and before etcd: it waits, and says so. When it is
 stopped VPP keeps everything, and traffic goes on.
@@ -74,6 +74,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.vppSocket, "vpp-socket", "", "VPP's binary API socket")
 	f.StringVar(&o.runDir, "run-dir", "", "the directory of the pods' sockets")
 	f.StringVar(&o.http, "http", "", "where health and metrics are served: unix:///path or host:port")
+	f.BoolVar(&o.devicePlugin, "device-plugin", false, "tell the kubelet how many attachments the node serves (agent.devicePlugin)")
 	f.StringVar(&o.logLevel, "log-level", "", "error, warn, info or debug")
 	c.AddCommand(health())
 	c.CompletionOptions.DisableDefaultCmd = true
@@ -97,6 +98,7 @@ type options struct {
 	file, node                        string
 	endpoints                         []string
 	vppSocket, runDir, http, logLevel string
+	devicePlugin                      bool
 }
 
 // load reads the file and lays the flags over it.
@@ -115,6 +117,9 @@ func (o options) load() (config.File, error) {
 	}
 	if len(o.endpoints) > 0 {
 		f.Etcd.Endpoints = o.endpoints
+	}
+	if o.devicePlugin {
+		f.Agent.DevicePlugin.Enabled = true
 	}
 	if f.Node == "" {
 		if f.Node, err = os.Hostname(); err != nil {

@@ -126,6 +126,6 @@
 //
 // Codes of the CNI specification: 4 a name in the environment, 5 and 6 what
 // cannot be read or decoded, 7 a configuration or an attachment that somebody
-// must change, 11 what may go away by itself (etcd or the agent away, time over),
+// must change, 11 what may go away by itself (etcd or the agent away, the node full, time over),
 // 50 and 51 from STATUS only. An IPAM plugin's own code is passed on.
 package main

@@ -35,7 +35,8 @@ const long = `vpp-agent makes this node's VPP match what etcd says: it makes the
 every attachment (memif or vhost-user, in a bridge domain or routed), the pods'
 directories of sockets under the run-dir, and writes a status for each. What it
 makes carries a tag in VPP; it touches nothing else. In each pod's directory it
-serves etcd's API on etcd.sock, with that pod's keys alone.
+serves etcd's API on etcd.sock, with that pod's keys alone. As the kubelet's device
+plugin (agent.devicePlugin) it tells how many attachments the node serves.
 
 It may be started before VPP and before etcd: it waits, and says so. When it is
 stopped VPP keeps everything, and traffic goes on.
@@ -73,6 +74,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.vppSocket, "vpp-socket", "", "VPP's binary API socket")
 	f.StringVar(&o.runDir, "run-dir", "", "the directory of the pods' sockets")
 	f.StringVar(&o.http, "http", "", "where health and metrics are served: unix:///path or host:port")
+	f.BoolVar(&o.devicePlugin, "device-plugin", false, "tell the kubelet how many attachments the node serves (agent.devicePlugin)")
 	f.StringVar(&o.logLevel, "log-level", "", "error, warn, info or debug")
 	c.AddCommand(health())
 	c.CompletionOptions.DisableDefaultCmd = true
@@ -96,6 +98,7 @@ type options struct {
 	file, node                        string
 	endpoints                         []string
 	vppSocket, runDir, http, logLevel string
+	devicePlugin                      bool
 }
 
 // load reads the file and lays the flags over it.
@@ -114,6 +117,9 @@ func (o options) load() (config.File, error) {
 	}
 	if len(o.endpoints) > 0 {
 		f.Etcd.Endpoints = o.endpoints
+	}
+	if o.devicePlugin {
+		f.Agent.DevicePlugin.Enabled = true
 	}
 	if f.Node == "" {
 		if f.Node, err = os.Hostname(); err != nil {
@@ -167,7 +173,8 @@ func run(_ *cobra.Command, o options) error {
 // reverse order. The presence goes around the reconciler: no other agent of this
 // node may begin before this one has ended. It says ready when the first full
 // pass is done, and ADDs wait for that. The gateway goes around the reconciler,
-// which opens and closes its sockets.
+// which opens and closes its sockets. The device plugin, where there is one, is told
+// by it.
 func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin {
 	// cn-infra's flags stay at their defaults; it must not read our arguments.
 	_ = flag.CommandLine.Parse(nil)
@@ -187,11 +194,13 @@ func parts(f config.File, log *logrus.Entry, failed func(error)) []infra.Plugin 
 	reconciler := &plugins.Reconciler{
 		PluginName: "reconciler", Config: f, Node: node, Store: etcd, VPP: vpp, Presence: presence, Gateway: window, Health: health, Log: log, Failed: failed,
 	}
-	http := &plugins.HTTP{PluginName: "http", Address: f.Agent.HTTP, Reconciler: reconciler, Health: health, Log: log, Failed: failed}
-	return []infra.Plugin{
-		servicelabel.NewPlugin(servicelabel.UseLabel(f.Node)),
-		health, etcd, vpp, presence, window, reconciler, http,
+	all := []infra.Plugin{servicelabel.NewPlugin(servicelabel.UseLabel(f.Node)), health, etcd, vpp, presence, window}
+	if f.Agent.DevicePlugin.Enabled {
+		reconciler.Devices = &plugins.DevicePlugin{PluginName: "device-plugin", Config: f, Health: health, Log: log}
+		all = append(all, reconciler.Devices)
 	}
+	http := &plugins.HTTP{PluginName: "http", Address: f.Agent.HTTP, Reconciler: reconciler, Health: health, Log: log, Failed: failed}
+	return append(all, reconciler, http)
 }
 
 func logger(level string) (*logrus.Logger, error) {

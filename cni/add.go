@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -61,6 +60,8 @@ type adding struct {
 	rev     int64
 	// hostName is what VPP calls the host end, once it is ready.
 	hostName string
+	// described says that this call has written the file of CNIDeviceInfoFile.
+	described bool
 }
 
 // prepare checks all that can be checked without asking anybody.
@@ -72,6 +73,9 @@ func (a *adding) prepare() error {
 		return err
 	}
 	if err := a.setRequest(); err != nil {
+		return err
+	}
+	if err := a.checkInfoFile(); err != nil {
 		return err
 	}
 	_, err := a.prevResult()
@@ -120,7 +124,7 @@ func (c *call) request() (request, error) {
 		return request{}, err
 	}
 	r := request{
-		node: c.set.node, id: id, network: schema.NetworkName(c.conf.Name), sandbox: c.cmd.Netns, bootID: c.set.bootID(), ends: ends,
+		node: c.set.node, id: id, network: schema.NetworkName(c.conf.Name), sandbox: c.cmd.Netns, bootID: c.set.bootID(), device: c.conf.DeviceID, ends: ends,
 		hostDomain: placeholder(ends.host), podDomain: placeholder(ends.pod),
 	}
 	if r.podMAC, err = c.podMAC(ends); err != nil {
@@ -193,6 +197,9 @@ func (a *adding) attach(ctx context.Context) error {
 	if pod := a.view.Pod; pod != nil && pod.Err != nil {
 		return fail(types.ErrInvalidNetworkConfig, "the pod's interface is taken by a value that cannot be read", pod.Err)
 	}
+	if err := a.room(); err != nil {
+		return err
+	}
 	if err := a.addresses(ctx); err != nil {
 		return err
 	}
@@ -213,8 +220,10 @@ const lookTries = 3
 // their ids.
 func (a *adding) look(ctx context.Context) error {
 	var missing schema.NetworkName
+	l := a.lookup(a.id, a.networks(a.req.ends)...)
+	l.Count = a.set.limit > 0
 	for range lookTries {
-		view, err := a.store.Look(ctx, a.lookup(a.id, a.networks(a.req.ends)...))
+		view, err := a.store.Look(ctx, l)
 		if err != nil {
 			return storeError("the attachment cannot be looked up in etcd", err)
 		}
@@ -298,41 +307,6 @@ func domainOf(bridge string, view store.View) (uint32, error) {
 	}
 }
 
-// checkAgent says at once when nobody is there to do the work, and takes the
-// agent's run-dir.
-func (a *adding) checkAgent() error {
-	agent := a.view.Agent
-	if err := a.agentError(agent, types.ErrTryAgainLater, types.ErrTryAgainLater); err != nil {
-		return err
-	}
-	if agent.Value.RunDir != "" {
-		a.runDir = agent.Value.RunDir
-	}
-	if err := a.req.checkSocketPath(a.runDir); err != nil {
-		return invalid(err)
-	}
-	return nil
-}
-
-// agentError is why a node's agent cannot serve an ADD now: with the code away
-// while there is none or it is not ready, with vppDown while its VPP is down.
-func (c *call) agentError(agent *store.Versioned[schema.AgentInfo], away, vppDown uint) error {
-	msg := "the agent of node " + string(c.set.node) + " is not "
-	switch {
-	case agent == nil:
-		return fail(away, msg+"there", errors.New("vpp-agent does not run on this node, or cannot reach etcd"))
-	case agent.Err != nil:
-		return fail(away, msg+"understood: it is of another version", agent.Err)
-	case agent.Value.Ready:
-		return nil
-	}
-	details := errors.New(strings.TrimSuffix(fmt.Sprintf("%s: %s", agent.Value.Reason, agent.Value.Message), ": "))
-	if agent.Value.Reason == schema.ReasonVPPDown {
-		return fail(vppDown, "VPP is not there on node "+string(c.set.node), details)
-	}
-	return fail(away, msg+"ready", details)
-}
-
 // addresses runs IPAM's ADD. A failure may mean that a concurrent ADD of the
 // same attachment has the address: that one is then joined.
 func (a *adding) addresses(ctx context.Context) error {
@@ -356,6 +330,9 @@ func (a *adding) addresses(ctx context.Context) error {
 func (a *adding) finish(ctx context.Context) error {
 	st, err := a.await(ctx)
 	if err != nil {
+		return err
+	}
+	if err := a.writeInfo(a.want, st); err != nil {
 		return err
 	}
 	failpoint.Hit("add-before-answer")

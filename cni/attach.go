@@ -28,14 +28,8 @@ func (a *adding) write(ctx context.Context) error {
 			return a.buildError(err)
 		}
 		a.want = want
-		// A transaction that is given up may still happen, so a signal does not
-		// end it; the store's own deadline does.
-		failpoint.Hit("add-before-attach")
-		rev, err := a.store.Attach(context.WithoutCancel(ctx), want, a.view)
-		failpoint.Hit("add-after-attach")
-		if err == nil {
-			a.rev, a.mine = rev, true
-			return nil
+		if err = a.put(ctx); err == nil || a.mine {
+			return err
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			a.unknown = errors.Is(err, store.ErrUnavailable)
@@ -56,6 +50,25 @@ func (a *adding) write(ctx context.Context) error {
 		}
 	}
 	return fail(types.ErrTryAgainLater, "the attachment cannot be written to etcd: others change its network all the time", nil)
+}
+
+// put is one try at the transaction. Over the node's limit it is an error and the
+// keys are there, as this call's: withdraw takes them away.
+func (a *adding) put(ctx context.Context) error {
+	// A transaction that is given up may still happen, so a signal does not end it;
+	// the store's own deadline does.
+	failpoint.Hit("add-before-attach")
+	rev, err := a.store.AttachWithin(context.WithoutCancel(ctx), a.want, a.view, a.set.limit)
+	failpoint.Hit("add-after-attach")
+	var full *store.FullError
+	switch {
+	case errors.As(err, &full):
+		a.rev, a.mine = rev, true
+		return fullError(full)
+	case err == nil:
+		a.rev, a.mine = rev, true
+	}
+	return err
 }
 
 // buildError is a configuration that does not fit IPAM's answer, or an answer
@@ -136,6 +149,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 // or will say that a pod has them: otherwise another pod could get them too. The
 // DEL that follows a failed ADD gives them back then.
 func (a *adding) withdraw(ctx context.Context, e *types.Error) *types.Error {
+	if a.described && a.mine {
+		e = withCleanup(e, a.removeInfo(a.want.Pod.Pod.ID))
+	}
 	if !a.mine && !a.unknown && !a.giveBack {
 		return e
 	}

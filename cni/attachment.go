@@ -24,9 +24,11 @@ type request struct {
 	network schema.NetworkName
 	sandbox string
 	bootID  string
-	ends    endsConf
-	mtu     uint16
-	vrf     uint32
+	// device is the kubelet's name of the device that the attachment is.
+	device string
+	ends   endsConf
+	mtu    uint16
+	vrf    uint32
 	// podMAC is what the runtime asks for; zero: a derived address.
 	podMAC schema.MAC
 	// hostDomain and podDomain are the ids of the ends' bridge domains, 0 where
@@ -54,7 +56,7 @@ func (r request) build(ip *types100.Result) (store.Attachment, error) {
 // skeleton makes the values without addresses.
 func (r request) skeleton() store.Attachment {
 	host := schema.HostInterface{
-		Network: r.network, Pod: r.id.pod, Sandbox: r.sandbox, BootID: r.bootID,
+		Network: r.network, Pod: r.id.pod, Sandbox: r.sandbox, BootID: r.bootID, DeviceID: r.device,
 		IfType: r.ends.host.ifType, NetType: r.ends.host.netType, MTU: r.mtu,
 	}
 	pod := schema.PodInterface{

@@ -49,8 +49,15 @@ type netConf struct {
 	// ConfigFile is read in place of /etc/vpp-cni/config.yaml.
 	ConfigFile string `json:"configFile"`
 
+	// DeviceID is the device that the kubelet gave the pod for this attachment, as
+	// Multus puts it in where the network has a resource.
+	DeviceID string `json:"deviceID"`
+
 	RuntimeConfig struct {
 		MAC string `json:"mac"`
+		// CNIDeviceInfoFile is where the runtime wants to read what device the
+		// attachment is (see deviceInfo).
+		CNIDeviceInfoFile *string `json:"CNIDeviceInfoFile"`
 	} `json:"runtimeConfig"`
 	Args struct {
 		CNI struct {

@@ -38,6 +38,13 @@ func (c *call) del(ctx context.Context) error {
 	if d.Awaited {
 		c.awaitGone(ctx, id)
 	}
+	pod := id.pod.ID
+	if d.Host != nil {
+		pod = d.Host.Pod.ID
+	}
+	if err := c.removeInfo(pod); err != nil { // it speaks of nothing any more, whoever reads it
+		c.log.WithField("err", err).Warn("device information stays")
+	}
 	failpoint.Hit("del-before-ipam")
 	if withIPAM {
 		if err := c.ipam.del(ctx); err != nil {

@@ -39,6 +39,10 @@
 //	logFile, logLevel         default: standard error, info; also the Userspace CNI's level verbose. The file must be
 //	                          *.log under logDir of the node's file (/var/log), else standard error is used
 //	configFile                read as the node's file where the node has none
+//	deviceID                  the kubelet's name of the device that stands for the attachment (Multus puts it in)
+//	runtimeConfig.mac         the pod's MAC (capability mac)
+//	runtimeConfig.CNIDeviceInfoFile  where the runtime reads what device the attachment is (capability
+//	                          CNIDeviceInfoFile): a file in deviceInfoDir of the node's file
 //	sharedDir, kubeconfig     of the Userspace CNI: no effect, a note in the log
 //
 // # Whose word counts
@@ -63,6 +67,22 @@
 //
 // A pod's MAC is derived from node, container and interface, unless the runtime
 // gives one: by the capability mac, else args.cni.mac, else MAC in CNI_ARGS.
+//
+// # How many
+//
+// A node has at most agent.maxAttachments of its file, counted by the transaction
+// that writes an attachment: of ADDs that come at once those beyond it are error 11
+// and withdrawn, and between the two they count, in VPP too where the agent is
+// quick. A node that is full when ADD looks is error 11 before anything is written.
+// The ADD of a pod's new sandbox, and a repeated one, make a node no fuller.
+//
+// # Device information
+//
+// Where the runtime asks (CNIDeviceInfoFile), ADD writes the file of the Network
+// Plumbing Working Group's Device Information Specification 1.1.0, of type memif or
+// vhost-user, when the host's end is ready, and DEL removes it. Role and mode are
+// those of the application in the container, as specified; path is the socket's on
+// the host. A file that is there and not this pod's is left alone.
 //
 // # Killed at any point
 //
@@ -106,6 +126,6 @@
 //
 // Codes of the CNI specification: 4 a name in the environment, 5 and 6 what
 // cannot be read or decoded, 7 a configuration or an attachment that somebody
-// must change, 11 what may go away by itself (etcd or the agent away, time over),
+// must change, 11 what may go away by itself (etcd or the agent away, the node full, time over),
 // 50 and 51 from STATUS only. An IPAM plugin's own code is passed on.
 package main

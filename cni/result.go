@@ -20,10 +20,7 @@ import (
 // answer makes the result of an attachment whose host end is Ready, from the
 // stored values alone: an ADD repeated answers the same.
 func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir string) *types100.Result {
-	path := st.SocketPath
-	if path == "" {
-		path = fmt.Sprintf("%s/pods/%s/%s", runDir, a.Pod.Pod.ID, socket(a.Host))
-	}
+	path := socketPath(a, st, runDir)
 	hostMAC := st.MAC
 	if hostMAC.IsZero() {
 		hostMAC = a.Host.MAC
@@ -60,6 +57,14 @@ func (c *call) answer(a store.Attachment, st schema.InterfaceStatus, runDir stri
 		r.DNS = c.conf.DNS
 	}
 	return r
+}
+
+// socketPath is the attachment's socket as the host sees it.
+func socketPath(a store.Attachment, st schema.InterfaceStatus, runDir string) string {
+	if st.SocketPath != "" {
+		return st.SocketPath
+	}
+	return fmt.Sprintf("%s/pods/%s/%s", runDir, a.Pod.Pod.ID, socket(a.Host))
 }
 
 func ipNet(p netip.Prefix) net.IPNet {

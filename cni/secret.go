@@ -47,12 +47,14 @@ func (o *endsConf) setSecret(host, pod schema.Secret) error {
 }
 
 // expect is what an attachment that is there should be: r without addresses,
-// which are IPAM's, and with the secret that was made for it, whichever that is.
+// which are IPAM's, and with the secret and the device that it was made with,
+// whichever those are.
 // One that an older version made has none, and goes on so.
 func (r request) expect(host schema.HostInterface) (schema.HostInterface, schema.PodInterface) {
 	if r.ends.ownSecret && host.Memif != nil {
 		r.secret = host.Memif.Secret
 	}
+	r.device = host.DeviceID // which device stands for it is the kubelet's business
 	want := r.skeleton()
 	return want.Host, want.Pod
 }

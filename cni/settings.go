@@ -25,8 +25,10 @@ type settings struct {
 	etcd    store.Config
 	runDir  string
 	mtu     int // of the node's file; 0: none
+	limit   int // of the node's attachments; 0: none
 	timeout time.Duration
 	agent   string // where the node's agent serves its report
+	infoDir string // of the files of CNIDeviceInfoFile
 	bootID  func() string
 	log     logConf
 	// ignored is what the network configuration may not say, and does; nil:
@@ -45,7 +47,9 @@ func newSettings(c *netConf, getenv func(string) string, hostname func() (string
 		runDir:  n.RunDir,
 		mtu:     n.MTU,
 		timeout: time.Duration(n.Timeout),
+		limit:   n.Agent.MaxAttachments,
 		agent:   n.Agent.HTTP,
+		infoDir: n.DeviceInfoDir,
 		bootID:  n.BootID,
 		log:     logConf{file: n.LogFile, level: strings.ToLower(first(c.LogLevel, n.LogLevel))},
 		ignored: n.ignored,

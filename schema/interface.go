@@ -102,7 +102,12 @@ type HostInterface struct {
 	// Sandbox is CNI_NETNS as the runtime gave it.
 	Sandbox string `json:"sandbox,omitempty"`
 	// BootID is the kernel's boot id of the node when ADD ran.
-	BootID    string     `json:"bootID,omitempty"`
+	BootID string `json:"bootID,omitempty"`
+	// DeviceID is the device that the kubelet gave the pod for this attachment;
+	// absent where the pod did not ask for one. It is for the node's agent, which
+	// is the kubelet's device plugin: what has one of its devices is counted by the
+	// kubelet already.
+	DeviceID  string     `json:"deviceID,omitempty"`
 	IfType    IfType     `json:"ifType"`
 	NetType   NetType    `json:"netType"`
 	Memif     *MemifEnd  `json:"memif,omitempty"`

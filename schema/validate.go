@@ -18,6 +18,8 @@ const (
 	MaxVLAN    = 4094 // 0 and 4095 are reserved (IEEE 802.1Q)
 	MaxSecret  = 23   // VPP's field has 24 bytes with a final NUL
 	MaxVRF     = 1<<32 - 2
+	// MaxDeviceID has room for what device plugins use: PCI addresses, UUIDs.
+	MaxDeviceID = 64
 	// MaxSocketPath is the longest path of a memif socket that VPP 25.10 binds
 	// (src/vppinfra/socket.c; one less than sun_path would hold). vhost-user
 	// sockets could have one character more.
@@ -61,7 +63,7 @@ func CheckSocketName(field, s string) error {
 // and what it allows.
 func (h HostInterface) Validate() error {
 	e := end{ifType: h.IfType, netType: h.NetType, memif: h.Memif, vhost: h.VhostUser, bridge: h.Bridge, mac: h.MAC, mtu: h.MTU}
-	errs := append(e.check(), h.Network.Validate(), h.Pod.ID.Validate())
+	errs := append(e.check(), h.Network.Validate(), h.Pod.ID.Validate(), CheckDeviceID("deviceID", h.DeviceID))
 	if h.NetType != NetInterface && (len(h.Gateways) > 0 || len(h.PodAddresses) > 0 || h.VRF != 0) {
 		errs = append(errs, &FieldError{"netType", string(h.NetType), "interface, where gateways, podAddresses or vrf are set"})
 	}
@@ -231,6 +233,23 @@ func CheckVLAN(field string, id int) error {
 		return nil
 	}
 	return &FieldError{field, strconv.Itoa(id), fmt.Sprintf("%d to %d", MinVLAN, MaxVLAN)}
+}
+
+// CheckDeviceID says whether s can be a device's name at the kubelet; empty is none.
+func CheckDeviceID(field, s string) error {
+	for _, r := range s {
+		if r <= ' ' || r > '~' {
+			return deviceIDError(field, s)
+		}
+	}
+	if len(s) > MaxDeviceID {
+		return deviceIDError(field, s)
+	}
+	return nil
+}
+
+func deviceIDError(field, s string) error {
+	return &FieldError{field, s, fmt.Sprintf("up to %d printable ASCII characters without a space", MaxDeviceID)}
 }
 
 // CheckSecret says whether s can be a memif secret. The error does not hold it.

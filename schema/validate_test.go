@@ -132,6 +132,9 @@ func TestHostInterfaceValidate(t *testing.T) {
 		{"no address", func(h *schema.HostInterface) { h.Gateways = []netip.Addr{{}} }, "address"},
 		{"IPv4 in IPv6", func(h *schema.HostInterface) { h.Gateways = []netip.Addr{addr("::ffff:10.0.0.1")} }, "address"},
 		{"a zone", func(h *schema.HostInterface) { h.Gateways = []netip.Addr{addr("fe80::1%eth0")} }, "address"},
+		{"longest device id", func(h *schema.HostInterface) { h.DeviceID = strings.Repeat("x", 64) }, ""},
+		{"long device id", func(h *schema.HostInterface) { h.DeviceID = strings.Repeat("x", 65) }, "deviceID|64"},
+		{"a space in the device id", func(h *schema.HostInterface) { h.DeviceID = "a b" }, `deviceID "a b"`},
 		{"several at once", func(h *schema.HostInterface) { h.Network, h.Pod.ID, h.MTU = "", "", 1 }, "network name|pod id|mtu"},
 	}
 	for _, tt := range tests {

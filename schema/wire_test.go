@@ -24,7 +24,7 @@ var (
 func full() (schema.HostInterface, schema.PodInterface) {
 	pod := schema.PodRef{ID: "6f1b1c1e-8d1f-4c57-9b1a-2f4f1a7f6a11", Namespace: "default", Name: "web-0"}
 	host := schema.HostInterface{
-		Network: "blue", Pod: pod, Sandbox: "/var/run/netns/cni-1", BootID: "b007", IfType: schema.Memif, NetType: schema.NetInterface,
+		Network: "blue", Pod: pod, Sandbox: "/var/run/netns/cni-1", BootID: "b007", DeviceID: "attachment-0007", IfType: schema.Memif, NetType: schema.NetInterface,
 		Memif: &schema.MemifEnd{Role: schema.MemifMaster, Mode: schema.MemifEthernet, Socket: "net1.memif", Secret: schema.NewSecret(`a"<b>&\c`)},
 		MAC:   schema.MAC{2, 0xfe, 0, 0, 0, 1}, MTU: 1500, VRF: 10,
 		Gateways:     []netip.Addr{addr("10.0.0.1"), addr("fd00::1")},

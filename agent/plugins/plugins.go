@@ -1,6 +1,6 @@
 // Package plugins makes the host agent's parts plugins of cn-infra, which gives
 // them their life cycle and status check. It is glue: what the parts do stands
-// in schema/store, vpp, hostplan, rundir and daemon.
+// in schema/store, vpp, hostplan, rundir, deviceplugin and daemon.
 package plugins
 
 import (
@@ -192,8 +192,10 @@ type Reconciler struct {
 	VPP      *VPP
 	Presence *Presence
 	Gateway  *Gateway
-	Health   *Health
-	Log      *logrus.Entry
+	// Devices is nil where the agent is no device plugin.
+	Devices *DevicePlugin
+	Health  *Health
+	Log     *logrus.Entry
 	// Failed is called if the run loop ends by itself.
 	Failed func(error)
 
@@ -215,7 +217,7 @@ func (p *Reconciler) Init() error {
 	metrics.Register(p.Gateway.Collectors()...)
 	d, err := daemon.New(daemon.Config{
 		Node: string(p.Node), Instance: p.Presence.info.Instance,
-		Tree: p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence),
+		Tree: p.tree(),
 		VPP:  p.VPP.vpp,
 		Contract: daemon.Contract{
 			Desired: schema.HostInterfacesPrefix, Statuses: schema.HostStatusesPrefix,
@@ -238,7 +240,19 @@ func (p *Reconciler) Init() error {
 	p.daemon = d
 	p.Presence.Listen(d.SetFenced)
 	p.Listen(p.Presence.changed)
+	if p.Devices != nil {
+		p.Listen(p.Devices.changed)
+	}
 	return nil
+}
+
+// tree is the node's part of etcd, for the agent that has the node's name.
+func (p *Reconciler) tree() daemon.Tree {
+	tree := p.Store.Subtree(p.Store.Keys().NodePrefix(p.Node)).OwnedBy(p.Presence.Presence)
+	if p.Devices == nil {
+		return tree
+	}
+	return counted{Tree: tree, counter: p.Devices.counter}
 }
 
 // Listen has f called with every new state of the run loop. f must not block.

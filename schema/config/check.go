@@ -13,6 +13,19 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema"
 )
 
+const (
+	// maxMaxAttachments is as much as the kubelet's largest message holds of
+	// devices (gRPC's 4 MiB), with room to spare.
+	maxMaxAttachments = 50000
+	// maxDomain leaves room for the "requests." that a quota puts before it.
+	maxDomain = 253 - len("requests.")
+)
+
+var (
+	domainPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	resourcePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
+)
+
 var groupPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,31}$`)
 
 func (f File) check() []error {
@@ -20,6 +33,7 @@ func (f File) check() []error {
 		schema.CheckMTU("mtu", f.MTU),
 		absolute("runDir", f.RunDir),
 		absolute("logDir", f.LogDir),
+		absolute("deviceInfoDir", f.DeviceInfoDir),
 		atLeast("timeout", f.Timeout, 100*time.Millisecond),
 		oneOf("logLevel", f.LogLevel, "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"),
 	}
@@ -69,7 +83,34 @@ func (a Agent) check() []error {
 	if a.SocketGroup != "" && !groupPattern.MatchString(a.SocketGroup) {
 		errs = append(errs, &schema.FieldError{Field: "agent.socketGroup", Value: a.SocketGroup, Allowed: "a group's name or number"})
 	}
+	if a.MaxAttachments < 0 || a.MaxAttachments > maxMaxAttachments {
+		errs = append(errs, &schema.FieldError{
+			Field: "agent.maxAttachments", Value: strconv.Itoa(a.MaxAttachments), Allowed: fmt.Sprintf("0 (no limit) to %d", maxMaxAttachments),
+		})
+	}
+	return append(errs, a.checkDevicePlugin()...)
+}
+
+func (a Agent) checkDevicePlugin() []error {
+	d := a.DevicePlugin
+	errs := []error{absolute("agent.devicePlugin.dir", d.Dir), checkResource("agent.devicePlugin.resource", d.Resource)}
+	if d.Enabled && a.MaxAttachments == 0 {
+		errs = append(errs, &schema.FieldError{
+			Field: "agent.maxAttachments", Value: "0", Allowed: fmt.Sprintf("1 to %d, where agent.devicePlugin is enabled: the kubelet is told of a number", maxMaxAttachments),
+		})
+	}
 	return errs
+}
+
+// checkResource takes what Kubernetes takes for the name of an extended resource
+// (k8s.io/kubernetes, pkg/apis/core/v1/helper, IsExtendedResourceName).
+func checkResource(field, s string) error {
+	domain, name, _ := strings.Cut(s, "/")
+	native := domain == "kubernetes.io" || strings.HasSuffix(domain, ".kubernetes.io") || strings.HasPrefix(domain, "requests.")
+	if !native && len(domain) <= maxDomain && domainPattern.MatchString(domain) && resourcePattern.MatchString(name) {
+		return nil
+	}
+	return &schema.FieldError{Field: field, Value: s, Allowed: "a domain of yours, '/' and a name, such as vpp-cni.io/attachment"}
 }
 
 // checkListen takes unix:///path, or host:port with a host that may be empty.

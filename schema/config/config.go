@@ -48,6 +48,9 @@ type File struct {
 	// LogDir is the directory under which a network configuration may have a log
 	// of its own.
 	LogDir string `json:"logDir"`
+	// DeviceInfoDir is the directory of the files that a runtime may ask for by
+	// runtimeConfig.CNIDeviceInfoFile. In none other is one written.
+	DeviceInfoDir string `json:"deviceInfoDir"`
 	// NetworkMayOverride lets a network configuration name another etcd, node,
 	// prefix or file than this one. In Kubernetes, whoever may write a
 	// NetworkAttachmentDefinition can then have any file of the node sent away.
@@ -67,7 +70,7 @@ type Etcd struct {
 	PasswordFile string   `json:"passwordFile,omitempty"`
 }
 
-// Agent is what only the host agent needs.
+// Agent is what the host agent needs, and the plugin of MaxAttachments.
 type Agent struct {
 	// VPPSocket is the Unix socket of VPP's binary API.
 	VPPSocket string `json:"vppSocket"`
@@ -87,6 +90,22 @@ type Agent struct {
 	AuditInterval Duration `json:"auditInterval"`
 	// LeaseTTL is how long a dead agent's presence stays.
 	LeaseTTL Duration `json:"leaseTTL"`
+	// MaxAttachments is how many attachments the node serves at a time: the
+	// plugin refuses an ADD beyond it. 0: no limit.
+	MaxAttachments int          `json:"maxAttachments"`
+	DevicePlugin   DevicePlugin `json:"devicePlugin"`
+}
+
+// DevicePlugin makes the agent tell the kubelet how many attachments the node
+// serves, as devices that pods request.
+type DevicePlugin struct {
+	Enabled bool `json:"enabled,omitempty"`
+	// Resource is the name that pods request and NetworkAttachmentDefinitions name
+	// in the annotation k8s.v1.cni.cncf.io/resourceName.
+	Resource string `json:"resource"`
+	// Dir is where the kubelet has its socket kubelet.sock, and takes those of
+	// device plugins.
+	Dir string `json:"dir"`
 }
 
 // Duration is a time span written as Go writes it, such as 10s or 1m30s.
@@ -121,12 +140,17 @@ func Default() File {
 		Timeout:    Duration(10 * time.Second),
 		LogLevel:   "info",
 		LogDir:     "/var/log",
+		// The path of the Device Information Specification 1.1.0, section 4.2.
+		DeviceInfoDir: "/var/run/k8s.cni.cncf.io/devinfo/cni",
 		Agent: Agent{
 			VPPSocket:     "/run/vpp/api.sock",
 			HTTP:          "unix:///run/vpp-cni/agent.sock",
 			SocketMode:    "0660",
 			AuditInterval: Duration(time.Minute),
 			LeaseTTL:      Duration(10 * time.Second),
+			// What is supported on a real VPP.
+			MaxAttachments: 1000,
+			DevicePlugin:   DevicePlugin{Resource: "vpp-cni.io/attachment", Dir: "/var/lib/kubelet/device-plugins"},
 		},
 	}
 }

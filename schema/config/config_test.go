@@ -37,6 +37,7 @@ bootIDFile: /run/boot_id
 timeout: 1m30s
 logFile: /var/log/vpp-cni.log
 logDir: /var/log/networks
+deviceInfoDir: /run/devinfo
 networkMayOverride: true
 logLevel: debug
 agent:
@@ -47,6 +48,11 @@ agent:
   hostMemifSlave: true
   auditInterval: 30s
   leaseTTL: 5s
+  maxAttachments: 250
+  devicePlugin:
+    enabled: true
+    resource: example.net/vpp
+    dir: /var/lib/k0s/kubelet/device-plugins
 `
 
 func TestLoad(t *testing.T) {
@@ -61,10 +67,12 @@ func TestLoad(t *testing.T) {
 			User: "cni", PasswordFile: "/etc/pw",
 		},
 		RunDir: "/run/other", MTU: 1500, BootIDFile: "/run/boot_id", Timeout: config.Duration(90 * time.Second), LogFile: "/var/log/vpp-cni.log",
-		LogDir: "/var/log/networks", NetworkMayOverride: true, LogLevel: "debug",
+		LogDir: "/var/log/networks", DeviceInfoDir: "/run/devinfo", NetworkMayOverride: true, LogLevel: "debug",
 		Agent: config.Agent{
 			VPPSocket: "/run/vpp/other.sock", HTTP: "127.0.0.1:9000", SocketMode: "0660", SocketGroup: "pods", HostMemifSlave: true,
 			AuditInterval: config.Duration(30 * time.Second), LeaseTTL: config.Duration(5 * time.Second),
+			MaxAttachments: 250,
+			DevicePlugin:   config.DevicePlugin{Enabled: true, Resource: "example.net/vpp", Dir: "/var/lib/k0s/kubelet/device-plugins"},
 		},
 	}
 	if d := cmp.Diff(want, f); d != "" {
@@ -109,6 +117,15 @@ func TestLoadRefuses(t *testing.T) {
 		{"mtu", "mtu: 20", "mtu "},
 		{"relative log directory", "logDir: log", "logDir "},
 		{"no log directory", "logDir: ''", "logDir "},
+		{"relative directory of device information", "deviceInfoDir: devinfo", "deviceInfoDir "},
+		{"negative limit", "agent: {maxAttachments: -1}", `agent.maxAttachments "-1"`},
+		{"limit over what a kubelet can be told", "agent: {maxAttachments: 50001}", "0 (no limit) to 50000"},
+		{"device plugin without a limit", "agent: {maxAttachments: 0, devicePlugin: {enabled: true}}", "where agent.devicePlugin is enabled"},
+		{"resource without a domain", "agent: {devicePlugin: {resource: attachment}}", `agent.devicePlugin.resource "attachment"`},
+		{"resource of Kubernetes' own", "agent: {devicePlugin: {resource: kubernetes.io/attachment}}", "agent.devicePlugin.resource"},
+		{"resource with two names", "agent: {devicePlugin: {resource: a.io/b/c}}", "agent.devicePlugin.resource"},
+		{"relative directory of device plugins", "agent: {devicePlugin: {dir: plugins}}", "agent.devicePlugin.dir "},
+		{"unknown field of the device plugin", "agent: {devicePlugin: {socket: x}}", "socket"},
 		{"log level", "logLevel: loud", "logLevel "},
 		{"endpoint", `etcd: {endpoints: [""]}`, "etcd.endpoints "},
 		{"cert alone", "etcd: {cert: /a}", "etcd.cert and etcd.key"},

@@ -75,44 +75,99 @@ func (s *Store) guarded(ctx context.Context, what string, guards []guard, ops []
 // (see Detach). A pod status goes in any case: it speaks of an older desired
 // value.
 func (s *Store) Attach(ctx context.Context, a Attachment, seen View) (int64, error) {
+	return s.AttachWithin(ctx, a, seen, 0)
+}
+
+// AttachWithin is Attach on a node that is to have no more than limit
+// attachments; 0 is no limit. The transaction counts the node's host ends after
+// its own put, and etcd takes one transaction after the other: however many come
+// at once, no more than limit are within it. Where this one is over it, the error
+// is a FullError and the attachment is there, at the revision returned; it counts
+// until the caller withdraws it. One that takes the place of an old sandbox's host
+// end makes the node no fuller, and is never over the limit.
+func (s *Store) AttachWithin(ctx context.Context, a Attachment, seen View, limit int) (int64, error) {
 	l := Lookup{Node: a.Node, Container: a.Container, IfName: a.IfName, Pod: a.Pod.Pod.ID}
 	what := "attach " + l.String()
-	host, pod, err := a.encode(l)
+	ops, err := s.attaching(a, l, seen)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
+	if limit > 0 {
+		ops = append(ops, s.count(a.Node))
+	}
+	resp, err := s.guarded(ctx, what, s.attachGuards(a, l, seen), ops)
+	if err != nil {
+		return 0, err
+	}
+	rev := resp.Header.GetRevision()
+	if limit > 0 && !replacedOne(resp) {
+		if n := counted(resp, len(ops)-1); n > int64(limit) {
+			return rev, fmt.Errorf("%s: %w", what, &FullError{Node: a.Node, Attachments: n - 1, Limit: limit})
+		}
+	}
+	return rev, nil
+}
+
+// attachGuards are the conditions of Attach.
+func (s *Store) attachGuards(a Attachment, l Lookup, seen View) []guard {
 	k := s.keys
-	podKey := k.PodInterface(a.Node, l.Pod, a.IfName)
 	guards := []guard{
 		atRev(k.Host(a.Node, a.Container, a.IfName), 0, "it is there already"),
 		present(k.Agent(a.Node), "the agent of node "+string(a.Node)+" went away"),
-		atRev(podKey, revOf(seen.Pod), "the pod's interface changed"),
+		atRev(k.PodInterface(a.Node, l.Pod, a.IfName), revOf(seen.Pod), "the pod's interface changed"),
 	}
 	for name, n := range seen.Networks {
 		guards = append(guards, atRev(k.Network(name), revOf(n), "network "+string(name)+" changed"))
 	}
+	return guards
+}
+
+// attaching are the operations of Attach. The host end of an old sandbox is
+// deleted at replacedOp.
+func (s *Store) attaching(a Attachment, l Lookup, seen View) ([]clientv3.Op, error) {
+	host, pod, err := a.encode(l)
+	if err != nil {
+		return nil, err
+	}
+	k := s.keys
 	ops := []clientv3.Op{
 		clientv3.OpPut(k.Host(a.Node, a.Container, a.IfName), string(host)),
-		clientv3.OpPut(podKey, string(pod)),
+		clientv3.OpPut(k.PodInterface(a.Node, l.Pod, a.IfName), string(pod)),
 		clientv3.OpDelete(k.PodStatus(a.Node, l.Pod, a.IfName)),
 	}
-	if p := seen.Pod; p != nil {
-		if p.Err != nil {
-			return 0, fmt.Errorf("%s: the pod's interface is taken by a value that cannot be read: %w", what, p.Err)
-		}
-		if old := p.Value.Container; old != a.Container {
-			remove, rerr := s.replaced(a.Node, old, a.IfName, p.Rev)
-			if rerr != nil {
-				return 0, fmt.Errorf("%s: key %s: %w", what, p.Key, rerr)
-			}
-			ops = append(ops, remove...)
-		}
+	p := seen.Pod
+	switch {
+	case p == nil:
+		return ops, nil
+	case p.Err != nil:
+		return nil, fmt.Errorf("the pod's interface is taken by a value that cannot be read: %w", p.Err)
+	case p.Value.Container == a.Container:
+		return ops, nil
 	}
-	resp, err := s.guarded(ctx, what, guards, ops)
+	remove, err := s.replaced(a.Node, p.Value.Container, a.IfName, p.Rev)
 	if err != nil {
-		return 0, err
+		return nil, fmt.Errorf("key %s: %w", p.Key, err)
 	}
-	return resp.Header.GetRevision(), nil
+	return append(ops, remove...), nil
+}
+
+// count counts the host ends of a node, without reading them.
+func (s *Store) count(n schema.Node) clientv3.Op {
+	return clientv3.OpGet(s.keys.HostPrefix(n), clientv3.WithPrefix(), clientv3.WithCountOnly())
+}
+
+// counted is the answer of the i-th operation, a count.
+func counted(resp *clientv3.TxnResponse, i int) int64 {
+	return resp.Responses[i].GetResponseRange().GetCount()
+}
+
+// replacedOp is the place of an old sandbox's host end among attaching's
+// operations; without one, nothing is deleted there.
+const replacedOp = 3
+
+// replacedOne says whether Attach deleted the host end of an old sandbox.
+func replacedOne(resp *clientv3.TxnResponse) bool {
+	return resp.Responses[replacedOp].GetResponseDeleteRange().GetDeleted() > 0
 }
 
 // replaced removes the host end of a pod's old sandbox. Its pod end is at rev,

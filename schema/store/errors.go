@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/vpp-cni/vpp-cni/schema"
 )
 
 var (
@@ -28,6 +30,19 @@ var (
 	// ErrConflict is a guard of a transaction that did not hold.
 	ErrConflict = errors.New("changed by somebody else meanwhile")
 )
+
+// FullError is a node that has as many attachments as it may.
+type FullError struct {
+	Node schema.Node
+	// Attachments counts those that are there without the one that is refused,
+	// Limit is how many there may be.
+	Attachments int64
+	Limit       int
+}
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("node %s has %d attachments and may have %d (agent.maxAttachments)", e.Node, e.Attachments, e.Limit)
+}
 
 // classify wraps an error of etcd's client. A call that its caller canceled is
 // neither ErrUnavailable nor ErrConflict.

@@ -47,6 +47,9 @@ func (s *Store) Look(ctx context.Context, l Lookup) (View, error) {
 	for _, n := range l.Networks {
 		ops = append(ops, clientv3.OpGet(k.Network(n)))
 	}
+	if l.Count {
+		ops = append(ops, s.count(l.Node))
+	}
 	resp, err := s.txn(ctx, "look up "+l.String(), nil, ops, nil)
 	if err != nil {
 		return View{}, err
@@ -62,6 +65,9 @@ func (s *Store) Look(ctx context.Context, l Lookup) (View, error) {
 	}
 	for i, n := range l.Networks {
 		v.Networks[n] = got[schema.Network](resp, 5+i)
+	}
+	if l.Count {
+		v.Attachments = counted(resp, len(ops)-1)
 	}
 	return v, nil
 }

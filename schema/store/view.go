@@ -26,6 +26,8 @@ type Lookup struct {
 	// Pod may be empty for Detach.
 	Pod      schema.PodID
 	Networks []schema.NetworkName
+	// Count has Look count the node's attachments.
+	Count bool
 }
 
 // View is what etcd holds of one attachment at one revision. A nil pointer is
@@ -39,6 +41,9 @@ type View struct {
 	PodStatus  *Versioned[schema.InterfaceStatus]
 	// Networks has an entry for each name of the Lookup.
 	Networks map[schema.NetworkName]*Versioned[schema.Network]
+	// Attachments counts the desired host ends of the node, where Lookup.Count
+	// asks for it.
+	Attachments int64
 }
 
 // Attachment is the desired state of both ends.

@@ -42,6 +42,7 @@ func TestKubernetes(t *testing.T) {
 		t.Run("the node reboots", w.reboot) &&
 		t.Run("all pods go", w.allGo) &&
 		t.Run("Multus attaches three more networks", w.multus) &&
+		t.Run("the scheduler counts attachments", w.counted) &&
 		t.Run("the plugin is uninstalled", w.uninstall)
 }
 

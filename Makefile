@@ -12,7 +12,7 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp traffic bench scale robustness images lab lab-down test-kubernetes lint fix generate clean
+.PHONY: help build tools demo test test-vpp traffic bench scale robustness release images lab lab-down test-kubernetes lint fix generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,14 +44,14 @@ MAIN_vpp-cni := cni
 MAIN_vpp-agent := agent
 MAIN_vpp-container-agent := container-agent
 
-tools: $(BIN)/failpoints/vpp-cni $(BIN)/vppsim $(BIN)/etcd $(BIN)/etcdctl $(BIN)/host-local $(BIN)/static ## build the simulator, etcd, etcdctl, two IPAM plugins and the plugin with failpoints into bin/
+tools: $(BIN)/failpoints/vpp-cni $(BIN)/vppsim $(BIN)/etcd $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/host-local $(BIN)/static ## build the simulator, etcd and its tools, two IPAM plugins and the plugin with failpoints into bin/
 
 $(BIN)/vppsim: $(GOFILES)
 	$(BUILD) -o $@ ./test/vppsim/cmd/vppsim
 $(BIN)/etcd: go.mod test/etcdtest/cmd/etcd/main.go
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./test/etcdtest/cmd/etcd
-$(BIN)/etcdctl: go.mod
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ go.etcd.io/etcd/etcdctl/v3
+$(BIN)/etcdctl $(BIN)/etcdutl: $(BIN)/%: go.mod
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ go.etcd.io/etcd/$*/v3
 $(BIN)/host-local $(BIN)/static: $(BIN)/%: go.mod
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ github.com/containernetworking/plugins/plugins/ipam/$*
 
@@ -84,6 +84,24 @@ robustness: build tools ## let faults and operations meet for MINUTES (1), as SE
 scale: build tools ## show that costs grow no faster than what is held: make scale [VPP=/usr/bin/vpp]
 	$(BUILD) -o $(BIN)/scale ./test/scale
 	VPP=$(VPP) $(BIN)/scale --bin $(BIN)
+
+RELEASE := $(BIN)/release
+
+# The commit's time is every file's, and owners are numbers: the same commit gives
+# the same archives.
+release: ## archives of the four programs for amd64 and arm64, with checksums, into bin/release/
+	@rm -rf $(RELEASE)
+	@set -e; for arch in amd64 arm64; do \
+	  name=vpp-cni-$(VERSION)-linux-$$arch; dir=$(RELEASE)/$$name; mkdir -p $$dir; \
+	  for p in vpp-cni:cni vpp-agent:agent vpp-container-agent:container-agent vpp-cnictl:agent/ctl; do \
+	    GOOS=linux GOARCH=$$arch $(BUILD) -o $$dir/$${p%%:*} ./$${p#*:}; \
+	  done; \
+	  ln -s vpp-cni $$dir/userspace; cp LICENSE README.md CHANGELOG.md SECURITY.md $$dir/; \
+	  tar -C $(RELEASE) --sort=name --mtime=@$(shell git show -s --format=%ct) --owner=0 --group=0 --numeric-owner \
+	    --mode=u=rwX,go=rX --format=ustar -cf - $$name | gzip -9n > $$dir.tar.gz; \
+	  rm -r $$dir; \
+	done
+	@cd $(RELEASE) && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 $(BIN)/lab: $(GOFILES)
 	$(BUILD) -o $@ ./deploy/lab

@@ -58,6 +58,10 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Describe lists all metrics that /metrics can tell of, those too that have no
+// value yet.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.registry.Describe(ch) }
+
 // Register adds the metrics of another part of the agent.
 func (m *Metrics) Register(c ...prometheus.Collector) { m.registry.MustRegister(c...) }
 

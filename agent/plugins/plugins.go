@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/gateway"
 	"github.com/vpp-cni/vpp-cni/agent/hostplan"
 	"github.com/vpp-cni/vpp-cni/agent/reconcile"
 	"github.com/vpp-cni/vpp-cni/agent/rundir"
@@ -213,8 +214,6 @@ func (p *Reconciler) Init() error {
 		p.Health.Register(part, nil)
 	}
 	planner := hostplan.Planner{RunDir: p.Config.RunDir, BootID: p.Config.BootID(), NoSlave: !p.Config.Agent.HostMemifSlave}
-	metrics := daemon.NewMetrics()
-	metrics.Register(p.Gateway.Collectors()...)
 	d, err := daemon.New(daemon.Config{
 		Node: string(p.Node), Instance: p.Presence.info.Instance,
 		Tree: p.tree(),
@@ -229,7 +228,7 @@ func (p *Reconciler) Init() error {
 			Interfaces: hostplan.Interfaces, Release: schema.ReleaseKey,
 		},
 		Drivers: []reconcile.Driver{p.VPP.dirs, p.Gateway},
-		Metrics: metrics,
+		Metrics: allMetrics(p.Gateway.Gateway),
 		Audit:   time.Duration(p.Config.Agent.AuditInterval),
 		Log:     p.Log,
 		OnState: p.changed,
@@ -253,6 +252,13 @@ func (p *Reconciler) tree() daemon.Tree {
 		return tree
 	}
 	return counted{Tree: tree, counter: p.Devices.counter}
+}
+
+// allMetrics are those of the run loop and of the gateway.
+func allMetrics(g *gateway.Gateway) *daemon.Metrics {
+	m := daemon.NewMetrics()
+	m.Register(g.Collectors()...)
+	return m
 }
 
 // Listen has f called with every new state of the run loop. f must not block.

@@ -1,4 +1,4 @@
-package cluster
+package machine
 
 import (
 	"fmt"
@@ -10,15 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StateDir holds the cluster's state, in memory: containerd's, the kubelet's and
-// etcd's, and logs.
-const StateDir = "/run/cluster"
+// StateDir is for what has no place of its own there, such as containerd's root.
+const StateDir = "/run/machine"
 
 // settingsDir holds the files in place of kernelSettings.
 const settingsDir = StateDir + "/settings"
 
-// hidden are the directories that the node has for itself: what is below them on
-// this machine is out of its sight, and what it writes there goes with it.
+// hidden are the directories that the machine has for itself: what is below them on
+// the real one is out of its sight, and what it writes there goes with it.
 var hidden = []string{"/run", "/opt", "/var/lib", "/var/log"}
 
 // kernelSettings are what a kubelet sets (pkg/kubelet/cm/container_manager_linux.go,
@@ -29,7 +28,7 @@ var kernelSettings = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// isolate makes the file system that the node sees.
+// isolate makes the file system that the machine sees.
 func isolate() error {
 	if err := inNoOnesWay(); err != nil {
 		return err
@@ -44,6 +43,9 @@ func isolate() error {
 		return err
 	}
 	for _, dir := range hidden {
+		// No two mounts at one place: systemd would not make them read-only.
+		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
+		}
 		if err := mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
 			return err
 		}
@@ -74,7 +76,7 @@ func inNoOnesWay() error {
 	}
 	for _, h := range append(hidden, "/etc") {
 		if strings.HasPrefix(dir+"/", h+"/") {
-			return fmt.Errorf("the tests are in %s, and %s is hidden from the node: put the clone somewhere else", dir, h)
+			return fmt.Errorf("the tests are in %s, and %s is hidden from them: put the clone somewhere else", dir, h)
 		}
 	}
 	return nil

@@ -74,7 +74,7 @@ func (m Machine) takeLock() (*os.File, error) {
 // and the network that the tests see, starts the tests and reaps what they
 // leave behind (a containerd shim is nobody's child).
 func (m Machine) initProcess() (int, error) {
-	if err := errors.Join(isolate(), m.network()); err != nil {
+	if err := errors.Join(m.isolate(), m.network()); err != nil {
 		return 1, err
 	}
 	cmd := m.again(stageRun)

@@ -9,6 +9,8 @@ type Machine struct {
 	// Cgroups are patterns of the cgroups that what runs there makes, which are the
 	// whole machine's.
 	Cgroups []string
+	// Keep are directories that are seen there all the same.
+	Keep []string
 }
 
 // stageEnv is the variable that tells the copies of the test's program apart: the

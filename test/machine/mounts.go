@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ var kernelSettings = []string{
 }
 
 // isolate makes the file system that the machine sees.
-func isolate() error {
+func (m Machine) isolate() error {
 	if err := inNoOnesWay(); err != nil {
 		return err
 	}
@@ -42,6 +43,10 @@ func isolate() error {
 	if err := ownEtc(); err != nil {
 		return err
 	}
+	kept, err := open(m.Keep)
+	if err != nil {
+		return err
+	}
 	for _, dir := range hidden {
 		// No two mounts at one place: systemd would not make them read-only.
 		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
@@ -49,6 +54,9 @@ func isolate() error {
 		if err := mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
 			return err
 		}
+	}
+	if err := kept.mount(); err != nil {
+		return err
 	}
 	// A file system of its own: the kubelet knows one by the first place at which it
 	// is mounted.
@@ -65,6 +73,38 @@ func isolate() error {
 	}
 	// As systemd has it: mounts travel from the kubelet to containerd's tasks.
 	return mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+}
+
+// directories are open ones by their paths.
+type directories map[string]int
+
+func open(paths []string) (directories, error) {
+	dirs := directories{}
+	for _, path := range paths {
+		if !slices.ContainsFunc(hidden, func(h string) bool { return strings.HasPrefix(path, h+"/") }) {
+			continue // it is seen anyway
+		}
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("keep %s: %w", path, err)
+		}
+		dirs[path] = fd
+	}
+	return dirs, nil
+}
+
+// mount makes them seen at their paths again.
+func (d directories) mount() error {
+	for path, fd := range d {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := mount(fmt.Sprintf("/proc/self/fd/%d", fd), path, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		_ = unix.Close(fd)
+	}
+	return nil
 }
 
 // inNoOnesWay is an error where a directory that is going to be hidden holds what

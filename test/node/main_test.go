@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if vpp := os.Getenv(vppEnv); vpp != "" { // its plugins are beside it
+		ours.Keep = []string{filepath.Dir(filepath.Dir(vpp))}
+	}
 	if ours.Inside() {
 		os.Exit(m.Run())
 	}

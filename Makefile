@@ -12,12 +12,12 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
-.PHONY: help build tools demo test test-vpp traffic bench scale robustness release images lab lab-down test-kubernetes lint fix generate clean
+.PHONY: help build tools demo test test-vpp traffic bench scale robustness release images lab lab-down test-node test-kubernetes lint fix generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp, bench and scale instead of the simulator"
+	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp, test-node, bench and scale instead of the simulator"
 	@echo "  VPP_IMAGE=name    use this image of a real VPP in lab"
 	@echo "  CTD2=1            test-kubernetes with containerd 2 in place of Debian's 1.6"
 	@echo "  TLS=1             give etcd TLS, client certificates and users in demo, test (end to end) and robustness"
@@ -122,6 +122,13 @@ test-kubernetes: build tools $(KUBERNETES)/kube $(KUBERNETES)/loopback $(KUBERNE
 	@test "$$(id -u)" != 0 || { for p in containerd runc ip openssl; do command -v $$p >/dev/null || exit 1; done; } || \
 	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 openssl; }
 	KUBERNETES_BIN=$(CURDIR)/$(BIN) CTD2=$(CTD2) $(GO) test -count=1 -timeout 30m -v ./test/kubernetes
+
+test-node: build tools $(BIN)/lab $(BIN)/kubernetes/loopback $(BIN)/kubernetes/pause ## deploy/node on a node with a systemd and a containerd of its own, as root (VPP= for a real VPP)
+	$(GO) run ./deploy/images -load=false -out $(BIN)/node/images
+	@test "$$(id -u)" != 0 || { for p in $(NODE_NEEDS); do command -v $$p >/dev/null || exit 1; done; } || \
+	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 systemd logrotate; }
+	NODE_BIN=$(CURDIR)/$(BIN) VPP=$(VPP) $(GO) test -count=1 -timeout 5m -v ./test/node
+NODE_NEEDS := containerd ctr runc ip systemctl systemd-analyze logrotate
 
 # Modules of their own: what Kubernetes needs is not what the product needs.
 $(KUBERNETES)/kube: $(wildcard test/kubernetes/kube/*)

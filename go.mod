@@ -28,6 +28,7 @@ require (
 	google.golang.org/grpc v1.83.2
 	google.golang.org/protobuf v1.36.11
 	k8s.io/client-go v0.35.0
+	k8s.io/cri-api v0.35.0
 	k8s.io/kubelet v0.35.0
 	pgregory.net/rapid v1.3.0
 	sigs.k8s.io/yaml v1.6.0

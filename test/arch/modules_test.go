@@ -22,6 +22,7 @@ var refused = map[string]string{
 	"go.etcd.io/etcd/server/v3":    "no program is an etcd: what its advisories are about is the operator's to keep up",
 	"go.etcd.io/etcd/etcdctl/v3":   "for the tests",
 	"github.com/gopacket/gopacket": "for the simulator: no program takes packets apart",
+	"k8s.io/cri-api":               "for the tests: no program of ours is a kubelet",
 	"pgregory.net/rapid":           "for the tests",
 	"golang.org/x/crypto":          "GO-2026-5932 (openpgp); the standard library has what TLS needs",
 }

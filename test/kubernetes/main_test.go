@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if cluster.Inside() {
+	if cluster.Machine.Inside() {
 		os.Exit(m.Run())
 	}
-	status, err := cluster.Enter()
+	status, err := cluster.Machine.Enter()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "test/kubernetes:", err)
 	}

@@ -8,8 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
+	"github.com/vpp-cni/vpp-cni/test/containerd"
+	"github.com/vpp-cni/vpp-cni/test/machine"
 	"github.com/vpp-cni/vpp-cni/test/proc"
 )
 
@@ -22,9 +23,16 @@ const (
 	// The paths that runtimes and CNI plugins agree on.
 	cniBin  = "/opt/cni/bin"
 	cniConf = "/etc/cni/net.d"
-
-	containerdSocket = "/run/containerd/containerd.sock"
+	// StateDir holds the cluster's state, in memory: containerd's, the kubelet's and
+	// etcd's, and logs.
+	StateDir = machine.StateDir
 )
+
+// Machine is the machine of its own that a cluster needs.
+var Machine = machine.Machine{
+	Name: "kubernetes", HostName: NodeName + ".example", Address: NodeIP + "/24",
+	Cgroups: []string{"/sys/fs/cgroup/kubepods", "/sys/fs/cgroup/*/kubepods"}, // v2 and v1
+}
 
 // Config says what the cluster is made of.
 type Config struct {
@@ -47,7 +55,8 @@ type Config struct {
 
 // Cluster is a running one.
 type Cluster struct {
-	Containerd, Kubelet *proc.Process
+	Containerd *containerd.Containerd
+	Kubelet    *proc.Process
 
 	cfg    Config
 	others []*proc.Process
@@ -56,8 +65,8 @@ type Cluster struct {
 // Start starts a cluster and returns when its API server answers and its node
 // has registered; the node is not Ready, since it has no network yet.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
-	if !Inside() {
-		return nil, errors.New("a cluster needs namespaces of its own: call Enter first")
+	if !Machine.Inside() {
+		return nil, errors.New("a cluster needs a machine of its own: call Machine.Enter first")
 	}
 	c := &Cluster{cfg: cfg}
 	if err := os.MkdirAll(cfg.LogDir, 0o755); err != nil {
@@ -73,7 +82,12 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) error {
-	c.Containerd = proc.New("containerd", c.cfg.LogDir, c.program("containerd"), "--config", state("containerd.toml"))
+	var err error
+	if c.Containerd, err = containerd.New(containerd.Config{
+		Programs: c.cfg.Containerd, Root: state("containerd"), Pause: c.cfg.Pause, Images: c.cfg.Images, LogDir: c.cfg.LogDir,
+	}); err != nil {
+		return err
+	}
 	etcd := c.kube("kube-etcd", "etcd", "--name=n", "--data-dir="+state("etcd"),
 		"--listen-client-urls=http://127.0.0.1:12379", "--advertise-client-urls=http://127.0.0.1:12379",
 		"--listen-peer-urls=http://127.0.0.1:12380", "--initial-advertise-peer-urls=http://127.0.0.1:12380",
@@ -86,26 +100,20 @@ func (c *Cluster) start(ctx context.Context) error {
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+state("sa.key"),
 		"--service-account-signing-key-file="+state("sa.key"), "--service-cluster-ip-range=198.51.100.0/24",
 		"--endpoint-reconciler-type=none", "--kubelet-preferred-address-types=InternalIP")
-	for _, p := range []*proc.Process{c.Containerd, etcd, api} {
-		if err := p.Start(); err != nil {
+	for _, p := range []*proc.Process{etcd, api} {
+		if err = p.Start(); err != nil {
 			return err
 		}
 	}
 	c.others = append(c.others, etcd, api)
-	if err := c.Containerd.WaitFor(ctx, "containerd", func() bool {
-		_, err := c.Ctr(ctx, "version")
-		return err == nil
-	}); err != nil {
-		return err
-	}
-	if err := c.importImages(ctx); err != nil {
+	if err = c.Containerd.Up(ctx); err != nil {
 		return err
 	}
 	ready := func() bool {
-		out, err := c.Kubectl(ctx, "get", "--raw", "/readyz")
-		return err == nil && out == "ok"
+		out, notYet := c.Kubectl(ctx, "get", "--raw", "/readyz")
+		return notYet == nil && out == "ok"
 	}
-	if err := api.WaitFor(ctx, "the API server", ready); err != nil {
+	if err = api.WaitFor(ctx, "the API server", ready); err != nil {
 		return err
 	}
 	return c.startNode(ctx)
@@ -143,7 +151,11 @@ func (c *Cluster) startNode(ctx context.Context) error {
 // Stop ends what Start started. What runs in pods ends with the namespaces.
 func (c *Cluster) Stop() error {
 	var errs []error
-	for _, p := range append([]*proc.Process{c.Kubelet, c.Containerd}, c.others...) {
+	all := append([]*proc.Process{c.Kubelet}, c.others...)
+	if c.Containerd != nil {
+		all = append(all, c.Containerd.Process)
+	}
+	for _, p := range all {
 		if p != nil {
 			errs = append(errs, p.Kill()) // an API server takes 10 s to end gracefully
 		}
@@ -176,40 +188,9 @@ func (c *Cluster) kube(name string, args ...string) *proc.Process {
 	return proc.New(name, c.cfg.LogDir, c.cfg.Kube, args...)
 }
 
-func (c *Cluster) program(name string) string {
-	if c.cfg.Containerd != "" {
-		return filepath.Join(c.cfg.Containerd, name)
-	}
-	return name
-}
-
 // Ctr runs containerd's own client in Kubernetes' part of it.
 func (c *Cluster) Ctr(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	args = append([]string{"--address", containerdSocket, "--namespace", "k8s.io"}, args...)
-	out, err := exec.CommandContext(ctx, c.program("ctr"), args...).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out), err
-}
-
-func (c *Cluster) importImages(ctx context.Context) error {
-	pause := state("pause.tar")
-	if err := writeImage(pause, pauseImage, c.cfg.Pause); err != nil {
-		return err
-	}
-	for _, file := range append([]string{pause}, c.cfg.Images...) {
-		args := []string{"images", "import"}
-		if c.cfg.Containerd != "" {
-			args = append(args, "--local") // containerd 2's other way takes no docker archives
-		}
-		if _, err := c.Ctr(ctx, append(args, file)...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.Containerd.Ctr(ctx, args...)
 }
 
 func (c *Cluster) installPlugins() error {

@@ -3,7 +3,6 @@
 // nested module beside it), with a containerd of its own. What is deployed in it,
 // and what must be true of it, belongs to its callers.
 //
-// All of it lives in mount, PID, network and UTS namespaces of its own, with its
-// state in memory: when the first process ends, however it does, the kernel ends
-// all others and nothing is left but empty cgroups, which the next Enter removes.
+// All of it lives on a machine of its own (package machine), and its containerd is
+// package containerd's.
 package cluster

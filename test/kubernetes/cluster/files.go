@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
-)
 
-// pauseImage is what Kubernetes itself has its pods' pause containers made of; here
-// it is ours under that name.
-const pauseImage = "registry.k8s.io/pause:3.10"
+	"github.com/vpp-cni/vpp-cni/test/containerd"
+)
 
 // users are who talks to the API server: the names that its own rules know, each
 // with its group.
@@ -23,26 +21,12 @@ var users = map[string][2]string{
 	"node":      {"system:node:" + NodeName, "system:nodes"},
 }
 
-// oom_score_adj cannot be lowered without CAP_SYS_RESOURCE, which a container
-// that tests run in has not.
-const containerdConfig = `version = 2
-root = "@STATE@/containerd"
-state = "/run/containerd"
-[grpc]
-  address = "` + containerdSocket + `"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "` + pauseImage + `"
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-`
-
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 cgroupDriver: cgroupfs
-containerRuntimeEndpoint: unix://` + containerdSocket + `
+containerRuntimeEndpoint: unix://` + containerd.Socket + `
 enforceNodeAllocatable: []
 evictionHard: {imagefs.available: "0%", nodefs.available: "0%", memory.available: "50Mi"}
 failCgroupV1: false
@@ -80,12 +64,11 @@ func (c *Cluster) writeFiles() error {
 		return fmt.Errorf("service accounts' key: %w", err)
 	}
 	files := map[string]string{
-		"ca.crt":          string(ca.Cert),
-		"api.crt":         string(api.Cert),
-		"api.key":         string(api.Key),
-		"sa.key":          string(block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(signer))),
-		"containerd.toml": containerdConfig,
-		"kubelet.yaml":    kubeletConfig,
+		"ca.crt":       string(ca.Cert),
+		"api.crt":      string(api.Cert),
+		"api.key":      string(api.Key),
+		"sa.key":       string(block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(signer))),
+		"kubelet.yaml": kubeletConfig,
 	}
 	// A token is the user's short name: the API server listens on the
 	// namespaces' loopback, and nobody else is in there.

@@ -25,7 +25,7 @@ func (c *Cluster) PowerOff() error {
 		return err
 	}
 	for end := time.Now().Add(dying); ; time.Sleep(50 * time.Millisecond) {
-		err := removeCgroups()
+		err := Machine.RemoveCgroups()
 		if err == nil {
 			break
 		}
@@ -42,11 +42,7 @@ func (c *Cluster) PowerOn(ctx context.Context) error {
 	if err := c.Containerd.Start(); err != nil {
 		return err
 	}
-	err := c.Containerd.WaitFor(ctx, "containerd's CRI", func() bool {
-		_, err := c.Ctr(ctx, "version")
-		return err == nil
-	})
-	if err != nil {
+	if err := c.Containerd.Serves(ctx); err != nil {
 		return err
 	}
 	for {
@@ -68,7 +64,7 @@ func (c *Cluster) PowerOn(ctx context.Context) error {
 // processes in the pods' cgroups.
 func killPods() error {
 	var pids []string
-	for _, pattern := range cgroupPatterns {
+	for _, pattern := range Machine.Cgroups {
 		tops, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
@@ -129,45 +125,4 @@ func emptyRun() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// cgroupPatterns are where a kubelet puts its pods: cgroup v2 and v1.
-var cgroupPatterns = []string{"/sys/fs/cgroup/kubepods", "/sys/fs/cgroup/*/kubepods"}
-
-// removeCgroups removes the pods' cgroups of a run that has ended. Processes in
-// them mean that somebody else's kubelet works here.
-func removeCgroups() error {
-	var errs []error
-	for _, pattern := range cgroupPatterns {
-		tops, err := filepath.Glob(pattern)
-		if err != nil {
-			return err
-		}
-		for _, top := range tops {
-			errs = append(errs, removeCgroup(top))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// removeCgroup removes a cgroup and those below it, deepest first.
-func removeCgroup(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeCgroup(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("cgroup %s: %w: does another kubelet run on this machine?", dir, err)
-	}
-	return nil
 }

@@ -1,24 +1,24 @@
-package cluster
+package machine
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// StateDir holds the cluster's state, in memory: containerd's, the kubelet's and
-// etcd's, and logs.
-const StateDir = "/run/cluster"
+// StateDir is for what has no place of its own there, such as containerd's root.
+const StateDir = "/run/machine"
 
 // settingsDir holds the files in place of kernelSettings.
 const settingsDir = StateDir + "/settings"
 
-// hidden are the directories that the node has for itself: what is below them on
-// this machine is out of its sight, and what it writes there goes with it.
+// hidden are the directories that the machine has for itself: what is below them on
+// the real one is out of its sight, and what it writes there goes with it.
 var hidden = []string{"/run", "/opt", "/var/lib", "/var/log"}
 
 // kernelSettings are what a kubelet sets (pkg/kubelet/cm/container_manager_linux.go,
@@ -29,8 +29,8 @@ var kernelSettings = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// isolate makes the file system that the node sees.
-func isolate() error {
+// isolate makes the file system that the machine sees.
+func (m Machine) isolate() error {
 	if err := inNoOnesWay(); err != nil {
 		return err
 	}
@@ -43,10 +43,20 @@ func isolate() error {
 	if err := ownEtc(); err != nil {
 		return err
 	}
+	kept, err := open(m.Keep)
+	if err != nil {
+		return err
+	}
 	for _, dir := range hidden {
+		// No two mounts at one place: systemd would not make them read-only.
+		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
+		}
 		if err := mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
 			return err
 		}
+	}
+	if err := kept.mount(); err != nil {
+		return err
 	}
 	// A file system of its own: the kubelet knows one by the first place at which it
 	// is mounted.
@@ -65,6 +75,38 @@ func isolate() error {
 	return mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
 }
 
+// directories are open ones by their paths.
+type directories map[string]int
+
+func open(paths []string) (directories, error) {
+	dirs := directories{}
+	for _, path := range paths {
+		if !slices.ContainsFunc(hidden, func(h string) bool { return strings.HasPrefix(path, h+"/") }) {
+			continue // it is seen anyway
+		}
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("keep %s: %w", path, err)
+		}
+		dirs[path] = fd
+	}
+	return dirs, nil
+}
+
+// mount makes them seen at their paths again.
+func (d directories) mount() error {
+	for path, fd := range d {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := mount(fmt.Sprintf("/proc/self/fd/%d", fd), path, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		_ = unix.Close(fd)
+	}
+	return nil
+}
+
 // inNoOnesWay is an error where a directory that is going to be hidden holds what
 // the tests need.
 func inNoOnesWay() error {
@@ -74,7 +116,7 @@ func inNoOnesWay() error {
 	}
 	for _, h := range append(hidden, "/etc") {
 		if strings.HasPrefix(dir+"/", h+"/") {
-			return fmt.Errorf("the tests are in %s, and %s is hidden from the node: put the clone somewhere else", dir, h)
+			return fmt.Errorf("the tests are in %s, and %s is hidden from them: put the clone somewhere else", dir, h)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package cluster
+package containerd
 
 import (
 	"archive/tar"
@@ -14,7 +14,7 @@ import (
 
 // writeImage writes the archive of an image out of one static program, as docker
 // save makes it. The product's images are made by deploy/images; this one is the
-// cluster's own.
+// runtime's own.
 func writeImage(file, name, program string) error {
 	if err := tryWriteImage(file, name, program); err != nil {
 		return fmt.Errorf("image %s: %w", name, err)

@@ -30,9 +30,9 @@ func TestNodeRoleIsEnough(t *testing.T) {
 	if id != schema.FirstNamedDomain {
 		t.Errorf("domain %d", id)
 	}
-	view, err := s.Look(e.ctx, store.Lookup{Node: node, Container: "c1", IfName: ifname, Pod: pod, Networks: []schema.NetworkName{"blue"}})
+	view, err := s.Look(e.ctx, store.Lookup{Node: node, Container: "c1", IfName: ifname, Pod: pod, Networks: []schema.NetworkName{"blue"}, Count: true})
 	is(t, err, nil)
-	rev, err := s.Attach(e.ctx, attachment("c1"), view)
+	rev, err := s.AttachWithin(e.ctx, attachment("c1"), view, 1)
 	is(t, err, nil)
 	eventually(t, "view", func() string { k, _, _ := strings.Cut(m.view(), "="); return k }, "host/c1/net1")
 	tree := s.Subtree(s.Keys().NodePrefix(node)).OwnedBy(p)

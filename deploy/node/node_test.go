@@ -83,24 +83,24 @@ func keys(typ reflect.Type, prefix string) []string {
 	return out
 }
 
+// indent is how many spaces a level of keys is further in.
+const indent = 2
+
 var keyLine = regexp.MustCompile(`^( *)#?([a-zA-Z]+):`)
 
 // named are the paths of the keys that text names, and those of them that no
 // comment stands above: a row of keys may share one.
 func named(text string) (all, bare []string) {
-	section, explained := "", false
+	var above []string // the keys that the line's stands in, by depth
+	explained := false
 	for line := range strings.Lines(text) {
 		m := keyLine.FindStringSubmatch(line)
-		switch {
-		case m == nil:
+		if m == nil {
 			explained = strings.HasPrefix(strings.TrimSpace(line), "# ")
 			continue
-		case m[1] == "":
-			section = m[2] + "."
-			all = append(all, m[2])
-		default:
-			all = append(all, section+m[2])
 		}
+		above = append(above[:min(len(m[1])/indent, len(above))], m[2])
+		all = append(all, strings.Join(above, "."))
 		if !explained && m[2] != "etcd" {
 			bare = append(bare, all[len(all)-1])
 		}

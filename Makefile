@@ -12,6 +12,9 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
+# What an operator's shell says of a cluster of his own is not for demo and tests.
+unexport VPP_CNI_CONFIG ETCDCTL_ENDPOINTS
+
 .PHONY: help build tools demo test test-vpp traffic bench scale robustness release images lab lab-down test-node test-kubernetes lint fix generate clean
 
 help: ## list the targets

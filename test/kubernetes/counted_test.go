@@ -132,18 +132,23 @@ func (w *world) overfull(t *testing.T, n int, phase, why string) {
 // their sockets.
 func (w *world) registersAgain(t *testing.T, before []pod) {
 	t.Helper()
-	heard := func() int {
-		return strings.Count(w.kubectl(t, "logs", "-n", system, "daemonset/vpp-agent", "-c", "agent"), "kubelet knows of the devices")
+	heard := func(ctx context.Context) (int, error) { // logs come through the kubelet
+		out, err := w.Kubectl(ctx, "logs", "-n", system, "daemonset/vpp-agent", "-c", "agent")
+		return strings.Count(out, "kubelet knows of the devices"), err
 	}
-	count := heard()
-	if err := errors.Join(w.Kubelet.Kill(), w.Kubelet.Start()); err != nil {
+	count, err := heard(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.eventually(t, "the agent has registered again", func(context.Context) error {
-		if now := heard(); now <= count {
-			return fmt.Errorf("the kubelet has heard of the devices %d times, before it was %d", now, count)
+	if err = errors.Join(w.Kubelet.Kill(), w.Kubelet.Start()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(t, "the agent has registered again", func(ctx context.Context) error {
+		now, err := heard(ctx)
+		if err == nil && now <= count {
+			err = fmt.Errorf("the kubelet has heard of the devices %d times, before it was %d", now, count)
 		}
-		return nil
+		return err
 	})
 	w.eventually(t, "as many can be had as before", w.allocatable(limit-2))
 	for i, p := range w.well(t) {

@@ -111,8 +111,8 @@ func (w *work) put(point, path string, mode fs.FileMode, content source) error {
 		w.say("unchanged", path, "")
 		return nil
 	}
-	w.say("installed", path, "")
 	if w.dryRun {
+		w.say("installed", path, "")
 		return nil
 	}
 	temp := tempName(path)
@@ -124,6 +124,7 @@ func (w *work) put(point, path string, mode fs.FileMode, content source) error {
 		return fmt.Errorf("install %s: %w", path, errors.Join(err, removeQuietly(temp)))
 	}
 	failpoint.Hit("install-renamed-" + point)
+	w.say("installed", path, "")
 	return nil
 }
 
@@ -133,6 +134,9 @@ func tempName(path string) string {
 }
 
 func removeQuietly(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // a file system that is read-only would say so first
+	}
 	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("then, cleaning up: %w", err)
 	}
@@ -239,8 +243,8 @@ func (w *work) link(point, path, target string) error {
 		w.say("unchanged", path, "")
 		return nil
 	}
-	w.say("installed", path, "")
 	if w.dryRun {
+		w.say("installed", path, "")
 		return nil
 	}
 	temp := tempName(path)
@@ -252,5 +256,6 @@ func (w *work) link(point, path, target string) error {
 		return fmt.Errorf("install %s: %w", path, errors.Join(err, removeQuietly(temp)))
 	}
 	failpoint.Hit("install-renamed-" + point)
+	w.say("installed", path, "")
 	return nil
 }

@@ -21,6 +21,9 @@ func main() {
 	vpp := flag.String("vpp", os.Getenv("VPP"), "`path` of a real VPP instead of the simulator (VPP=)")
 	flag.Parse()
 
+	for _, name := range []string{"VPP_CNI_CONFIG", "ETCDCTL_ENDPOINTS"} {
+		_ = os.Unsetenv(name) // of a cluster of the operator's own; only a bad name is an error
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, options{bin: *bin, keep: *keep, vpp: *vpp}); err != nil && !errors.Is(err, errInterrupted) {

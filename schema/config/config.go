@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	strict "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -191,13 +192,24 @@ func Load(path string) (File, error) {
 // Parse reads data as Load reads a file; name is for the errors.
 func Parse(name string, data []byte) (File, error) {
 	f := Default()
-	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+	if err := decode(data, &f); err != nil {
 		return File{}, fmt.Errorf("configuration file %s: %s", name, plain(err))
 	}
 	if err := f.Validate(); err != nil {
 		return File{}, fmt.Errorf("configuration file %s: %w", name, err)
 	}
 	return f, nil
+}
+
+// decode refuses a key that is given twice, and one that there is not, by its
+// whole path.
+func decode(data []byte, f *File) error {
+	text, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return err
+	}
+	unknown, err := strict.UnmarshalStrict(text, f, strict.DisallowUnknownFields)
+	return errors.Join(append(unknown, err)...)
 }
 
 func read(name string) ([]byte, error) {
@@ -220,7 +232,7 @@ func plain(err error) string {
 	for _, p := range []string{"error unmarshaling JSON: ", "error converting YAML to JSON: ", "while decoding JSON: ", "json: "} {
 		s = strings.TrimPrefix(s, p)
 	}
-	return s
+	return strings.ReplaceAll(s, "\n", "; ")
 }
 
 // BootID is the kernel's id of this boot of the node; empty where it cannot be

@@ -102,7 +102,8 @@ func TestDefaults(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	tests := []struct{ name, content, want string }{
 		{"unknown field", "nodes: x", `unknown field "nodes"`},
-		{"unknown field in a section", "etcd:\n  endpoint: x", `unknown field "endpoint"`},
+		{"unknown field in a section", "etcd:\n  endpoint: x", `unknown field "etcd.endpoint"`},
+		{"two unknown fields", "nodes: x\netcd: {endpoint: x}", `"nodes"; unknown field "etcd.endpoint"`},
 		{"a field twice", "node: a\nnode: b", `"node" already set`},
 		{"no YAML", "node: [", "did not find expected"},
 		{"a list", "- a", "cannot unmarshal array"},
@@ -125,7 +126,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"resource of Kubernetes' own", "agent: {devicePlugin: {resource: kubernetes.io/attachment}}", "agent.devicePlugin.resource"},
 		{"resource with two names", "agent: {devicePlugin: {resource: a.io/b/c}}", "agent.devicePlugin.resource"},
 		{"relative directory of device plugins", "agent: {devicePlugin: {dir: plugins}}", "agent.devicePlugin.dir "},
-		{"unknown field of the device plugin", "agent: {devicePlugin: {socket: x}}", "socket"},
+		{"unknown field of the device plugin", "agent: {devicePlugin: {socket: x}}", `unknown field "agent.devicePlugin.socket"`},
 		{"log level", "logLevel: loud", "logLevel "},
 		{"endpoint", `etcd: {endpoints: [""]}`, "etcd.endpoints "},
 		{"cert alone", "etcd: {cert: /a}", "etcd.cert and etcd.key"},

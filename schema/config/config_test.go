@@ -103,7 +103,7 @@ func TestLoadRefuses(t *testing.T) {
 	tests := []struct{ name, content, want string }{
 		{"unknown field", "nodes: x", `unknown field "nodes"`},
 		{"unknown field in a section", "etcd:\n  endpoint: x", `unknown field "etcd.endpoint"`},
-		{"two unknown fields", "nodes: x\netcd: {endpoint: x}", `"nodes"; unknown field "etcd.endpoint"`},
+		{"two unknown fields", "nodes: x\netcd: {endpoint: x}", `"etcd.endpoint"; unknown field "nodes"`},
 		{"a field twice", "node: a\nnode: b", `"node" already set`},
 		{"no YAML", "node: [", "did not find expected"},
 		{"a list", "- a", "cannot unmarshal array"},

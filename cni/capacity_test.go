@@ -55,7 +55,7 @@ func TestMaxAttachments(t *testing.T) {
 			in[i] = true
 			continue
 		}
-		o.fails(t, 11, "no room", "node node-1 has 1", "may have 10", "agent.maxAttachments")
+		o.fails(t, 11, "no room", "node node-1 has ", " and may have 10", "agent.maxAttachments")
 	}
 	if len(in) != limit || w.attachments() != limit || len(w.allocated()) != limit {
 		t.Errorf("%d succeeded, %d are there, addresses %v", len(in), w.attachments(), w.allocated())

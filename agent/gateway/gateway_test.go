@@ -23,7 +23,7 @@ import (
 const (
 	node     = schema.Node("n1")
 	myPod    = schema.PodID("p1")
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 )
 
 // world is an etcd, and a gateway of a node on it.

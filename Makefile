@@ -21,7 +21,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  VPP=/usr/bin/vpp  use this VPP in demo, test-vpp, test-node, bench and scale instead of the simulator"
-	@echo "  VPP_IMAGE=name    use this image of a real VPP in lab"
+	@echo "  VPP_IMAGE=name:tag  use this image of a real VPP in lab and test-kubernetes"
 	@echo "  CTD2=1            test-kubernetes with containerd 2 in place of Debian's 1.6"
 	@echo "  TLS=1             give etcd TLS, client certificates and users in demo, test (end to end) and robustness"
 	@echo "  KEEP=1            leave the demo running and print what to try"
@@ -124,7 +124,8 @@ test-kubernetes: build tools $(KUBERNETES)/kube $(KUBERNETES)/loopback $(KUBERNE
 	$(GO) run ./deploy/images -load=false -out $(KUBERNETES)/images
 	@test "$$(id -u)" != 0 || { for p in containerd runc ip openssl; do command -v $$p >/dev/null || exit 1; done; } || \
 	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 openssl; }
-	KUBERNETES_BIN=$(CURDIR)/$(BIN) CTD2=$(CTD2) $(GO) test -count=1 -timeout 30m -v ./test/kubernetes
+	$(if $(VPP_IMAGE),docker save -o $(KUBERNETES)/images/vpp.tar $(VPP_IMAGE))
+	KUBERNETES_BIN=$(CURDIR)/$(BIN) CTD2=$(CTD2) VPP_IMAGE=$(VPP_IMAGE) $(GO) test -count=1 -timeout 30m -v ./test/kubernetes
 
 test-node: build tools $(BIN)/lab $(BIN)/kubernetes/loopback $(BIN)/kubernetes/pause ## deploy/node on a node with a systemd and a containerd of its own, as root (VPP= for a real VPP)
 	$(GO) run ./deploy/images -load=false -out $(BIN)/node/images

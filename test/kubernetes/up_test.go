@@ -21,13 +21,35 @@ import (
 // bootID is where the node's programs read which boot this is.
 const bootID = runDir + "/boot_id"
 
-// images are the archives that deploy/images has made.
+// vppImageEnv names an image of a real VPP, which make test-kubernetes has docker
+// save; without it the simulator is the VPP of all.
+const vppImageEnv = "VPP_IMAGE"
+
+// images are the archives that deploy/images has made, and VPP's.
 func images() []string {
+	vpp := "vppsim"
+	if os.Getenv(vppImageEnv) != "" {
+		vpp = "vpp"
+	}
 	var files []string
-	for _, name := range []string{"agent", "cni", "container-agent", "vppsim", "etcd"} {
+	for _, name := range []string{"agent", "cni", "container-agent", "etcd", vpp} {
 		files = append(files, bin("kubernetes/images/"+name+".tar"))
 	}
 	return files
+}
+
+// nameVPP gives the image of a real VPP the name that the manifests have for
+// VPP's, as the images: of an overlay would.
+func nameVPP(ctx context.Context, c *cluster.Cluster) error {
+	name := os.Getenv(vppImageEnv)
+	if name == "" {
+		return nil
+	}
+	if !strings.Contains(name, "/") {
+		name = "library/" + name // as docker and the kubelet read it
+	}
+	_, err := c.Ctr(ctx, "images", "tag", "docker.io/"+name, "docker.io/vpp-cni/vppsim:latest")
+	return err
 }
 
 // asksStatus says whether the runtime is containerd 2, which asks the plugin for
@@ -69,6 +91,9 @@ func up(t *testing.T) *world {
 			t.Error(stopErr)
 		}
 	})
+	if err = nameVPP(ctx, c); err != nil {
+		t.Fatal(err)
+	}
 	version, err := c.Kubectl(ctx, "get", "nodes", "-o", "wide", "--no-headers")
 	if err != nil {
 		t.Fatal(err)

@@ -83,9 +83,12 @@ func (n *node) fenced(t *testing.T, p *process, first *schema.AgentInfo) {
 		}
 		return err
 	})
-	if out := p.output(); strings.Count(out, "another agent has this node's name") != 1 || !strings.Contains(out, first.Instance) {
-		t.Errorf("the log does not tell once who has the name:\n%s", out)
-	}
+	eventually(t, "a log that tells once who has the name", func() error {
+		if out := p.output(); strings.Count(out, "another agent has this node's name") != 1 || !strings.Contains(out, first.Instance) {
+			return errors.New(out)
+		}
+		return nil
+	})
 }
 
 // status is the raw status of an attachment, with its revision.

@@ -37,7 +37,7 @@ func TestNode(t *testing.T) {
 
 func (n *node) refuse(t *testing.T) {
 	out, err := tryShell(t.Context(), t, `printf 'etcd:\n  endpoint: ["http://192.0.2.1:2379"]\n' >$STATE/wrong.yaml; $BIN/vpp-cni install --config $STATE/wrong.yaml`)
-	if err == nil || !strings.Contains(out, `unknown field "endpoint"`) {
+	if err == nil || !strings.Contains(out, `unknown field "etcd.endpoint"`) {
 		t.Errorf("it does not name the unknown key: %v", err)
 	}
 	must(t, same("what is installed", places(t), n.files))

@@ -290,8 +290,8 @@ func TestSlowAgent(t *testing.T) {
 func TestEtcdDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.timeout = "500ms"
 	conf := w.conf(routedHost, w.hostLocal("host-local"))
+	w.timeout = "500ms" // of the calls that fail
 	down := w.conf(routedHost, w.hostLocal("host-local"), `"etcd":{"endpoints":["unix:///does/not/exist.sock"]}`)
 	refused := w.conf(routedHost, w.hostLocal("host-local"), `"etcd":{"endpoints":["http://127.0.0.1:1"]}`)
 	o := w.call(runtimeOf("ADD"), down).fails(t, 11, "etcd is not available", "/does/not/exist.sock")

@@ -132,8 +132,9 @@ func TestWiped(t *testing.T) {
 	for range 20 {
 		w.set(myPod, "interfaces/net1", "mine")
 	}
+	w.set(myPod, "interfaces/net1", "last")
 	c := w.client()
-	w.shown(c, "interfaces/net1", "mine")
+	w.shown(c, "interfaces/net1", "last")
 	was, err := c.Get(w.ctx(), "interfaces/net1")
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
+	"github.com/vpp-cni/vpp-cni/test/privileged"
 	"github.com/vpp-cni/vpp-cni/test/vppsim"
 )
 
@@ -71,9 +72,7 @@ exec "$@"`
 // says so, and then does its work.
 func TestGateway(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("NOT ROOT: a network namespace and a read-only mount cannot be made")
-	}
+	privileged.Require(t, "for a network namespace and a read-only mount")
 	dir, err := os.MkdirTemp("", "pod") //nolint:usetesting // a socket's path must fit
 	if err != nil {
 		t.Fatal(err)

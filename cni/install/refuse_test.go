@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vpp-cni/vpp-cni/test/privileged"
 )
 
 // TestRefused: what is wrong is named, before anything is touched.
@@ -129,9 +131,7 @@ func TestNotAllowed(t *testing.T) {
 	t.Parallel()
 	t.Run("another user", func(t *testing.T) {
 		t.Parallel()
-		if os.Geteuid() != 0 {
-			t.Skip("ANOTHER USER NEEDS ROOT")
-		}
+		privileged.Require(t, "to become another user")
 		n := newNode(t)
 		for d := n.bin; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
 			n.ok(os.Chmod(d, 0o755))
@@ -145,6 +145,7 @@ func TestNotAllowed(t *testing.T) {
 	})
 	t.Run("read-only", func(t *testing.T) {
 		t.Parallel()
+		privileged.Require(t, "to mount")
 		n := newNode(t)
 		shell := func(script string) (string, error) {
 			cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec",
@@ -153,7 +154,7 @@ func TestNotAllowed(t *testing.T) {
 			return n.short(string(out)), err
 		}
 		if out, err := shell("true"); err != nil {
-			t.Skip("NO MOUNTS HERE: " + out)
+			t.Fatal("no mounts here: " + out)
 		}
 		out, err := shell(programs.plugin + " install --bin-dir " + n.bin + " --conf-dir " + n.conf + " --etc-dir " + n.etc)
 		if err == nil || !strings.Contains(out, "install bin/vpp-cni: open bin/.vpp-cni-install-vpp-cni.tmp: read-only file system") {
@@ -163,13 +164,14 @@ func TestNotAllowed(t *testing.T) {
 	})
 	t.Run("full", func(t *testing.T) {
 		t.Parallel()
+		privileged.Require(t, "to mount")
 		n := newNode(t)
 		script := "mount -t tmpfs -o size=1m none " + n.bin + "; " + programs.plugin + " install --bin-dir " + n.bin + " --conf-dir " + n.conf + " --etc-dir " + n.etc +
 			" || { ls -A " + n.bin + "; exit 3; }"
 		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", script)
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() == 32 || cmd.ProcessState.ExitCode() == 1 {
-			t.Skip("NO MOUNTS HERE: " + string(out))
+			t.Fatal("no mounts here: " + string(out))
 		}
 		if !strings.Contains(string(out), "no space left on device") || strings.Contains(string(out), ".vpp-cni-install-vpp-cni.tmp\n") {
 			t.Errorf("it ended with %d and said, and left, %s", cmd.ProcessState.ExitCode(), out)

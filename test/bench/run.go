@@ -59,7 +59,9 @@ func (s *suite) start(ctx context.Context) error {
 		return err
 	}
 	s.bin = bin
-	if s.lab, err = lab.New(lab.Config{BinDir: bin, VPP: s.vpp, TempDir: memory(), HostHeap: "512M"}); err != nil {
+	if s.lab, err = lab.New(lab.Config{
+		BinDir: bin, VPP: s.vpp, TempDir: memory(), HostHeap: "512M", MaxAttachments: s.held + weighed,
+	}); err != nil {
 		return err
 	}
 	if s.disk, err = os.MkdirTemp("", "bench-etcd"); err != nil {
@@ -241,6 +243,9 @@ func (s *suite) manyAtOnce(ctx context.Context) error {
 // fill makes the attachments that a restart is measured with, without the plugin.
 func (s *suite) fill(ctx context.Context) error { return s.node.Fill(ctx, 0, s.options.node) }
 
+// weighed is how many calls of each kind are weighed, over those that are held.
+const weighed = 20
+
 // weight adds what the plugin takes on disk and in memory.
 func (s *suite) weight(ctx context.Context) error {
 	const mb = 1 << 20
@@ -261,7 +266,7 @@ func (s *suite) weight(ctx context.Context) error {
 	}
 	var most int64
 	p := s.plugin(confHostLocal(s.node))
-	for i := range 20 {
+	for i := range weighed {
 		for _, verb := range []string{"ADD", "DEL"} {
 			peak, err := p.weigh(ctx, verb, s.held+i)
 			if err != nil {

@@ -43,6 +43,8 @@ type Config struct {
 	// DirectPods has the pods' agents speak with etcd itself, and not with the
 	// node's agent over its gateway.
 	DirectPods bool
+	// MaxAttachments is how many a node may have; 0 means the product's default.
+	MaxAttachments int
 	// AuditInterval and LeaseTTL are the agents'; 0 means the product's default.
 	AuditInterval, LeaseTTL time.Duration
 }

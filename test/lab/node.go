@@ -95,6 +95,9 @@ func (n *Node) writeConfig(path string, as etcdtest.Pair) error {
 	}
 	text := fmt.Sprintf("node: %s\nrunDir: %s\netcd:\n  endpoints: %s\n%sagent:\n  vppSocket: %s\n  http: unix://%s\n  hostMemifSlave: true\n",
 		n.Name, n.RunDir, endpoints, tls, n.VPP.APISocket, n.HTTP)
+	if most := n.lab.cfg.MaxAttachments; most != 0 {
+		text += fmt.Sprintf("  maxAttachments: %d\n", most)
+	}
 	if d := n.lab.cfg.AuditInterval; d != 0 {
 		text += fmt.Sprintf("  auditInterval: %s\n", d)
 	}

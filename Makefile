@@ -12,6 +12,9 @@ PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vp
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 GOFILES  := $(shell find agent cni container-agent schema test deploy -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 
+# What is built does not know where: clones share what the build cache holds.
+export GOFLAGS := $(strip -trimpath $(filter-out -trimpath,$(GOFLAGS)))
+
 # What an operator's shell says of a cluster of his own is not for demo and tests.
 unexport VPP_CNI_CONFIG ETCDCTL_ENDPOINTS
 

@@ -278,10 +278,8 @@ func (w *world) restartNode() error {
 	w.vpp.Lock()
 	defer w.vpp.Unlock()
 	defer w.broken("the node boots")()
-	w.strangerLife.Store(0)
-	w.model.newLife()
 	w.boots++
-	err := errors.Join(w.node.Agent.Kill(), w.node.VPP.Kill())
+	err := errors.Join(w.node.Agent.Kill(), w.endVPP())
 	for _, p := range w.pods {
 		err = errors.Join(err, w.killPod(p))
 	}

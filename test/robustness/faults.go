@@ -148,13 +148,21 @@ func killVPP(w *world, f fault) error {
 	w.vpp.Lock()
 	defer w.vpp.Unlock()
 	defer w.broken("%s for %s", f.Name, f.For)()
-	w.strangerLife.Store(0)
-	w.model.newLife()
-	if err := w.node.VPP.Kill(); err != nil {
+	if err := w.endVPP(); err != nil {
 		return err
 	}
 	w.sleep(f.For)
 	return w.upVPP()
+}
+
+// endVPP ends the host's VPP. It can be looked at until it has gone, so the time
+// of its dying is a life of its own: what is seen in it says nothing of the next
+// VPP.
+func (w *world) endVPP() error {
+	w.strangerLife.Store(0)
+	w.model.newLife()
+	defer w.model.newLife()
+	return w.node.VPP.Kill()
 }
 
 // upVPP starts the host's VPP and the foreign client's objects in it.

@@ -35,8 +35,14 @@ func (m machine) slower() slowness {
 	by := func(now, then time.Duration) float64 { return max(1, float64(now)/float64(then)) }
 	return slowness{
 		half: by(m.half, quiet.half), most: by(m.most, quiet.most), cpu: by(m.cpu, quiet.cpu),
-		rate: max(1, quiet.rate/m.rate),
+		rate: by(m.turn(), quiet.turn()),
 	}
+}
+
+// turn is what one call of many at a time takes at least: the floor's ADD, and an
+// empty program's CPU on one of two processors.
+func (m machine) turn() time.Duration {
+	return time.Duration(float64(time.Second)/m.rate) + m.cpu/2
 }
 
 // slowdown is how much longer the empty program takes, beside calls of one kind,

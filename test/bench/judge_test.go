@@ -55,7 +55,11 @@ func TestMachineNeverNarrows(t *testing.T) {
 	if got := (machine{half: time.Microsecond, most: time.Microsecond, cpu: time.Microsecond, rate: 1e6}).slower(); got != (slowness{1, 1, 1, 1}) {
 		t.Errorf("a fast machine is %v", got)
 	}
-	if got := (machine{half: 2 * quiet.half, most: quiet.most, cpu: quiet.cpu, rate: quiet.rate / 4}).slower(); got != (slowness{2, 1, 1, 4}) {
+	if got := (machine{half: 2 * quiet.half, most: quiet.most, cpu: 2 * quiet.cpu, rate: quiet.rate / 2}).slower(); got != (slowness{2, 1, 2, 2}) {
 		t.Errorf("got %v", got)
+	}
+	// 375 us of CPU beside 500 us of the floor's are 4/7 of the time.
+	if got := (machine{cpu: 8 * quiet.cpu, rate: quiet.rate}).slower().rate; got < 3.9 || got > 4.1 {
+		t.Errorf("processes that take 8 times as long slow a rate down by %v, want 4", got)
 	}
 }

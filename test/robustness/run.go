@@ -69,8 +69,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	closed := w.close()
 	if err == nil {
-		_, _ = fmt.Fprintf(cfg.Out, "robustness: seed %d: %d rounds, %d events, every invariant held; slowest peace %s\n",
-			cfg.Seed, rounds, len(h.events), w.slowest.Round(time.Millisecond))
+		_, _ = fmt.Fprintf(cfg.Out, "robustness: seed %d: %d rounds, %d events, every invariant held; slowest peace %s%s\n",
+			cfg.Seed, rounds, len(h.events), w.slowest.Round(time.Millisecond), w.pulse.excuse())
 		return closed
 	}
 	return fmt.Errorf("seed %d, round %d: %w", cfg.Seed, rounds, err)
@@ -82,6 +82,7 @@ func (w *world) run() (n int, err error) {
 	watching, stop := context.WithCancel(w.ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { w.watch(watching) })
+	watcher.Go(func() { w.pulse.feel(watching, w.askEtcd, w.stoodStill) })
 	defer func() {
 		stop()
 		watcher.Wait()
@@ -106,6 +107,7 @@ func (w *world) run() (n int, err error) {
 func (w *world) round(r round) error {
 	w.history.startRound(r.Number)
 	faulty := slices.ContainsFunc(r.Steps, func(s step) bool { return len(s.Faults) > 0 })
+	w.stills.Store(int64(w.pulse.stills()))
 	w.calm.Store(!faulty)
 	for i, s := range r.Steps {
 		w.history.add(everything, "step %d: %s", i, s)

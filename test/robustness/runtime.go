@@ -213,7 +213,7 @@ func (w *world) judge(call string, a *attachment, k killing, err error) {
 	switch {
 	case !errors.As(err, &e):
 		w.fail(broke(errNoGiveUp, []string{a.owner.name}, "%s of %s did not answer: %v", call, a.key, err))
-	case e.Code == types.ErrTryAgainLater && w.calm.Load() && k == (killing{}):
+	case e.Code == types.ErrTryAgainLater && w.calm.Load() && k == (killing{}) && !w.pulse.stoodStill(w.ctx, int(w.stills.Load())):
 		w.fail(broke(errNoGiveUp, []string{a.owner.name}, "%s of %s failed though everything is well: %v", call, a.key, err))
 	case e.Code == types.ErrTryAgainLater, w.unreadable(a):
 	default:

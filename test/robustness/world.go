@@ -50,8 +50,11 @@ type world struct {
 	// strangerLife is the life of VPP that the stranger's objects are in.
 	strangerLife atomic.Int64
 
-	// calm: no fault since the last peace.
-	calm atomic.Bool
+	// calm: no fault since the last peace. pulse says whether the machine gave the
+	// programs their time meanwhile; stills is its count at the round's begin.
+	calm   atomic.Bool
+	pulse  pulse
+	stills atomic.Int64
 	// adds lets no ADD begin while GC runs.
 	adds sync.Mutex
 	// agentStart is when the host's agent was started last.
@@ -85,7 +88,7 @@ func newWorld(ctx context.Context, cfg Config, h *history) (w *world, err error)
 	}()
 	w.lab, err = lab.New(lab.Config{
 		BinDir: cfg.BinDir, VPP: cfg.VPP, PodVPP: cfg.PodVPP, LogLevel: "debug", PodHeap: "256M", BootID: bootID(0),
-		AuditInterval: 2 * time.Second, LeaseTTL: 4 * time.Second,
+		AuditInterval: 2 * time.Second, LeaseTTL: leaseTTL,
 	})
 	if err != nil {
 		return w, err

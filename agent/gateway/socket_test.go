@@ -157,8 +157,15 @@ func TestPlanted(t *testing.T) {
 	if err := errors.Join(os.Symlink(outside, filepath.Join(w.runDir, "pods", "linked")), os.Symlink("FIFO", filepath.Join(w.runDir, "pods", "neighbour"))); err != nil {
 		t.Fatal(err)
 	}
+	for _, link := range []string{"linked", "neighbour"} {
+		// The gateway itself refuses it, and not only who makes room for the socket.
+		err := w.gw.Put(t.Context(), model.GatewaySocket{Path: filepath.Join(w.runDir, "pods", link, schema.GatewaySocket)}, nil)
+		if err == nil || !strings.Contains(err.Error(), "directory of pod "+link) {
+			t.Errorf("a link in place of a pod's directory: %v", err)
+		}
+	}
 	for _, bad := range []string{
-		filepath.Join(w.runDir, "pods", "linked", schema.GatewaySocket), filepath.Join(w.runDir, "pods", "neighbour", schema.GatewaySocket), filepath.Join(w.runDir, "pods", "..", schema.GatewaySocket),
+		filepath.Join(w.runDir, "pods", "..", schema.GatewaySocket),
 		filepath.Join(w.runDir, "pods", "p1", "other.sock"), filepath.Join(outside, schema.GatewaySocket), "etcd.sock",
 	} {
 		if err := w.gw.Put(t.Context(), model.GatewaySocket{Path: bad}, nil); err == nil {

@@ -312,3 +312,46 @@ func TestStatusValues(t *testing.T) {
 		t.Errorf("the branch that is taken: %v, %v", resp, err)
 	}
 }
+
+// TestHeaders: no answer names a member of the cluster or a term, as etcd's do.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Limits{})
+	kv := etcdserverpb.NewKVClient(dial(t, w.open(myPod)))
+	w.set(myPod, "interfaces/net1", "mine")
+	eventually(t, "the key", func() bool { v, _, _, err := w.get(kv, "interfaces/net1"); return err == nil && v == "mine" })
+	key := []byte("status/net1")
+	put := &etcdserverpb.PutRequest{Key: key, Value: []byte(ready("x"))}
+	read := &etcdserverpb.RangeRequest{Key: key}
+	headers := map[string]func() (*etcdserverpb.ResponseHeader, error){
+		"Range": func() (*etcdserverpb.ResponseHeader, error) {
+			r, err := kv.Range(w.ctx(), read)
+			return r.GetHeader(), err
+		},
+		"Put": func() (*etcdserverpb.ResponseHeader, error) {
+			r, err := kv.Put(w.ctx(), put)
+			return r.GetHeader(), err
+		},
+		"DeleteRange": func() (*etcdserverpb.ResponseHeader, error) {
+			r, err := kv.DeleteRange(w.ctx(), &etcdserverpb.DeleteRangeRequest{Key: key})
+			return r.GetHeader(), err
+		},
+		"Txn that reads": func() (*etcdserverpb.ResponseHeader, error) {
+			r, err := kv.Txn(w.ctx(), &etcdserverpb.TxnRequest{Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestRange{RequestRange: read}}}})
+			return r.GetHeader(), err
+		},
+		"Txn that writes": func() (*etcdserverpb.ResponseHeader, error) {
+			r, err := kv.Txn(w.ctx(), &etcdserverpb.TxnRequest{Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{RequestPut: put}}}})
+			return r.GetHeader(), err
+		},
+	}
+	for name, call := range headers {
+		h, err := call()
+		if err != nil || h.GetMemberId() != 0 || h.GetRaftTerm() != 0 || h.GetRevision() == 0 {
+			t.Errorf("%s: header %v (%v), want a revision, no member and no term", name, h, err)
+		}
+	}
+	if resp, err := w.root.Get(w.ctx(), "x"); err != nil || resp.Header.MemberId == 0 || resp.Header.RaftTerm == 0 {
+		t.Errorf("etcd itself: %v (%v): want a member and a term, else this tests nothing", resp, err)
+	}
+}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,9 @@ func TestOutage(t *testing.T) {
 	_, err = kv.Put(w.ctx(), &etcdserverpb.PutRequest{Key: []byte("status/net1"), Value: []byte(ready("x"))})
 	if status.Code(err) != codes.Unavailable || time.Since(begin) > 8*time.Second {
 		t.Errorf("a write during the outage: %v after %s, want Unavailable", err, time.Since(begin))
+	}
+	if said := status.Convert(err).Message(); strings.ContainsAny(said, "/@") {
+		t.Errorf("a pod is told of keys or addresses: %q", said)
 	}
 	watch.mu.Lock()
 	if watch.progress != before {

@@ -171,6 +171,17 @@ func newNode(t *testing.T) *node {
 	return newMachine(t, etcd, strings.Join(etcd.Endpoints(), ","))
 }
 
+func (n *node) config() string { return filepath.Join(n.dir, "config.yaml") }
+
+// lease writes the agent's configuration, with a leaseTTL.
+func (n *node) lease(t *testing.T, ttl string) {
+	t.Helper()
+	text := fmt.Sprintf("agent: {leaseTTL: %s}\nbootIDFile: %s\n", ttl, filepath.Join(n.dir, "boot_id"))
+	if err := os.WriteFile(n.config(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // newMachine makes a machine of its own, with a boot id of its own, whose agent
 // is to be node n1's. The agent finds etcd at endpoints.
 func newMachine(t *testing.T, etcd *etcdtest.Cluster, endpoints string) *node {
@@ -185,18 +196,13 @@ func newMachine(t *testing.T, etcd *etcdtest.Cluster, endpoints string) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	file, boot := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "boot_id")
-	for path, text := range map[string]string{
-		file: "agent: {leaseTTL: 2s}\nbootIDFile: " + boot + "\n",
-		boot: "boot-" + filepath.Base(dir) + "\n",
-	} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, "boot_id"), []byte("boot-"+filepath.Base(dir)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	n := &node{dir: dir, http: filepath.Join(dir, "agent.sock"), client: client}
+	n.lease(t, "2s")
 	n.args = []string{
-		"--config", file, "--node", "n1", "--endpoints", endpoints, "--http", "unix://" + n.http,
+		"--config", n.config(), "--node", "n1", "--endpoints", endpoints, "--http", "unix://" + n.http,
 		"--run-dir", filepath.Join(dir, "run"), "--vpp-socket", filepath.Join(dir, "api.sock"),
 	}
 	return n

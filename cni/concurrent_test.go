@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -73,7 +74,7 @@ func TestConcurrentAddsThatFail(t *testing.T) {
 func TestConcurrentContainers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.timeout = "20s"
+	w.timeout, w.limit = "60s", 90*time.Second
 	conf := w.conf(`"host":{"netType":"bridge","bridge":{"bridgeName":"busy"}}`, w.hostLocal("host-local"))
 	var wg sync.WaitGroup
 	for i := range 16 {

@@ -135,7 +135,7 @@ func TestSignalsDuringAdd(t *testing.T) {
 				add := w.start(runtimeOf("ADD").saying(ofPod("u1")), conf)
 				w.eventually(st.name, func() bool { return st.reached(w, p) })
 				add.signal(sig)
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond) // it has noticed
 				st.release(w, p)
 				o := add.wait()
 				if sig == syscall.SIGTERM {

@@ -192,7 +192,7 @@ func TestSlowSides(t *testing.T) {
 func TestEtcdOutOfSpace(t *testing.T) {
 	t.Parallel()
 	w, etcd := newWorldApart(t, etcdtest.Options{Quota: 4 << 20})
-	w.timeout = "3s"
+	w.timeout = "12s"
 	conf := w.conf(routedHost, w.hostLocal("host-local"))
 	for _, c := range []string{"a", "b", "c"} {
 		w.call(runtimeOf("ADD").with(c), conf).ok(t)
@@ -202,7 +202,7 @@ func TestEtcdOutOfSpace(t *testing.T) {
 	}
 	for i := range 3 {
 		o := w.call(runtimeOf("ADD").with(fmt.Sprintf("new%d", i)), conf).fails(t, 11, "etcd is out of space")
-		if o.took > 2*time.Second || strings.Contains(o.err.Details, "cleaning up") {
+		if o.took > 8*time.Second || strings.Contains(o.err.Details, "cleaning up") {
 			t.Errorf("ADD took %s to say %s", o.took, o.err.Details)
 		}
 	}
@@ -225,7 +225,7 @@ func TestEtcdOutOfSpace(t *testing.T) {
 func TestNoLeader(t *testing.T) {
 	t.Parallel()
 	w, etcd := newWorldApart(t, etcdtest.Options{Members: 3})
-	w.timeout = "2s"
+	w.timeout = "5s"
 	conf := w.conf(routedHost, w.hostLocal("host-local"))
 	w.call(runtimeOf("ADD").with("there"), conf).ok(t)
 	w.agent.set(mode{silent: true})
@@ -245,7 +245,7 @@ func TestNoLeader(t *testing.T) {
 		w.collect(`[]`),
 	} {
 		o.fails(t, 11, "etcd is not available")
-		if o.took > 2*time.Second+3*time.Second {
+		if o.took > 5*time.Second+3*time.Second {
 			t.Errorf("a call took %s", o.took)
 		}
 	}

@@ -52,7 +52,8 @@ type mailbox struct {
 
 	mu        sync.Mutex
 	conn      *Event
-	changed   bool
+	changes   uint64 // of interfaces that were put in
+	told      uint64 // how many of them what was read last spoke of
 	delivered uint32 // PID of the last EventConnected that was read
 }
 
@@ -63,7 +64,7 @@ func newMailbox() *mailbox {
 func (m *mailbox) put(e Event) {
 	m.mu.Lock()
 	if e.Kind == EventInterfacesChanged {
-		m.changed = true
+		m.changes++
 	} else {
 		m.conn = &e
 	}
@@ -84,8 +85,10 @@ func (m *mailbox) next() (Event, func(), bool) {
 		e.NewVPP = e.Kind == EventConnected && e.PID != m.delivered
 		return e, func() { m.taken(sent) }, true
 	}
-	if m.changed {
-		return Event{Kind: EventInterfacesChanged}, func() { m.changed = false }, true
+	if seen := m.changes; seen != m.told {
+		// One that is put in after the reader has this, and before it is taken out,
+		// is another.
+		return Event{Kind: EventInterfacesChanged}, func() { m.told = seen }, true
 	}
 	return Event{}, nil, false
 }

@@ -129,6 +129,22 @@ func TestMailbox(t *testing.T) {
 	}
 }
 
+// What changes after the reader has an event, and before the mailbox notes that,
+// is told in another one.
+func TestMailboxLosesNothing(t *testing.T) {
+	m := newMailbox()
+	m.put(Event{Kind: EventInterfacesChanged})
+	_, taken, ok := m.next()
+	if !ok {
+		t.Fatal("no event")
+	}
+	m.put(Event{Kind: EventInterfacesChanged})
+	taken()
+	if e, _, ok := m.next(); !ok || e.Kind != EventInterfacesChanged {
+		t.Error("the second change is lost")
+	}
+}
+
 // Creates and flips never meet, a create waits for the walk after a flip, and
 // neither starves.
 func TestGate(t *testing.T) {

@@ -127,7 +127,13 @@ func onlyReads(t *testing.T, v *vpptest.VPP) {
 	}
 	calls := v.Simulator().Calls()
 	for message, n := range calls {
-		if !strings.HasSuffix(message, "_dump") && message != "control_ping" && message != "sw_interface_get_table" {
+		switch message {
+		case "control_ping", "sw_interface_get_table":
+			continue
+		case "sockclnt_delete": // of the agent before, late
+			continue
+		}
+		if !strings.HasSuffix(message, "_dump") {
 			t.Errorf("%s was called %d times by an agent with nothing to do", message, n)
 		}
 	}

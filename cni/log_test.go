@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/vpp-cni/vpp-cni/test/privileged"
 )
 
 // TestNetworkLog: the plugin is root, and whoever writes a network configuration
@@ -94,6 +97,22 @@ func TestNetworkLog(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 2 {
 		t.Errorf("outside: %v, %v: want nothing new", entries, err)
+	}
+}
+
+// TestLogOfSomebodyElse: who owns a log reads what is written into it, and writes
+// what others read.
+func TestLogOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	privileged.Require(t, "to give a file away")
+	under := t.TempDir()
+	path := filepath.Join(under, "theirs.log")
+	if err := errors.Join(os.WriteFile(path, []byte("before\n"), 0o600), os.Chown(path, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := (logConf{file: path, under: under}).open(); err == nil {
+		_ = f.Close()
+		t.Error("another user's file is written to")
 	}
 }
 

@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpp-cni/vpp-cni/schema/config"
+	"github.com/vpp-cni/vpp-cni/test/privileged"
 )
 
 // installed is the tree after an install with everything.
@@ -298,4 +300,23 @@ func TestBusy(t *testing.T) {
 	n.ok(busy.Process.Signal(syscall.Signal(0)))
 	n.ok(stdin.Close())
 	_ = busy.Wait() // it says what is wrong with an empty configuration
+}
+
+// TestSetGroupDirectory: what is installed is root's group's, also in a directory
+// that gives what is made in it a group of its own.
+func TestSetGroupDirectory(t *testing.T) {
+	t.Parallel()
+	privileged.Require(t, "to give a directory away")
+	n := newNode(t)
+	for _, d := range []string{n.bin, n.conf, n.etc} {
+		n.ok(errors.Join(os.Chown(d, 0, 65534), os.Chmod(d, 0o755|os.ModeSetgid)))
+	}
+	n.run(n.all()...)
+	for _, path := range []string{filepath.Join(n.bin, "vpp-cni"), filepath.Join(n.conf, "10-vpp-cni.conflist"), filepath.Join(n.etc, "tls", "tls.key")} {
+		st, err := os.Stat(path)
+		n.ok(err)
+		if sys, ok := st.Sys().(*syscall.Stat_t); !ok || sys.Uid != 0 || sys.Gid != 0 {
+			t.Errorf("%s is %+v: want it to be root's, and root's group's", path, st.Sys())
+		}
+	}
 }

@@ -40,7 +40,7 @@ import (
 
 func main() {
 	o := options{}
-	quick := flag.Bool("quick", false, "few calls and attachments, to try it: 99th hundredths are then the worst of few")
+	quick := flag.Bool("quick", false, "few calls and attachments, to try it: 99th hundredths are then the worst of few, and have no bounds")
 	flag.StringVar(&o.bin, "bin", "bin", "`directory` of the built programs")
 	flag.BoolVar(&o.vppRestart, "vpp-restart", false, "only what is said of a VPP restart")
 	flag.StringVar(&o.vpp, "vpp", os.Getenv("VPP"), "`path` of a real VPP instead of the simulator (VPP=)")

@@ -60,7 +60,8 @@ func (s *suite) start(ctx context.Context) error {
 	}
 	s.bin = bin
 	if s.lab, err = lab.New(lab.Config{
-		BinDir: bin, VPP: s.vpp, TempDir: memory(), HostHeap: "512M", MaxAttachments: s.held + weighed,
+		BinDir: bin, VPP: s.vpp, TempDir: memory(), HostHeap: "512M",
+		MaxAttachments: max(s.held, gatewayPods) + max(weighed, s.rounds),
 	}); err != nil {
 		return err
 	}
@@ -136,18 +137,26 @@ func (s *suite) oneByOne(ctx context.Context) error {
 	}
 	s.now.half += add.floor.at(0.5)
 	s.now.most += add.floor.at(0.99)
-	s.table.add(add.figure("ADD no IPAM p50", 0.5, 12, byHalf), add.figure("ADD no IPAM p99", 0.99, 25, byMost),
+	s.table.add(add.figure("ADD no IPAM p50", 0.5, 12, byHalf), add.figure("ADD no IPAM p99", 0.99, s.tail(25), byMost),
 		del.figure("DEL no IPAM p50", 0.5, 12, byHalf))
 	add, del, _, err = s.sequential(ctx, s.plugin(confHostLocal(s.node)))
 	if err != nil {
 		return err
 	}
-	s.table.add(add.figure("ADD host-local p50", 0.5, 18, byHalf), add.figure("ADD host-local p99", 0.99, 35, byMost),
+	s.table.add(add.figure("ADD host-local p50", 0.5, 18, byHalf), add.figure("ADD host-local p99", 0.99, s.tail(35), byMost),
 		del.figure("DEL host-local p50", 0.5, 18, byHalf),
 		figure{name: "CPU an ADD, no IPAM: plugin", ours: ms(cpu.plugin)},
 		figure{name: "CPU an ADD, no IPAM: agent", ours: ms(cpu.agent)},
 		figure{name: "CPU an ADD, no IPAM: both", ours: ms(cpu.plugin + cpu.agent), bound: 10, by: byCPU})
 	return nil
+}
+
+// tail is the bound of a 99th hundredth: none where it is the worst of few.
+func (s *suite) tail(bound float64) float64 {
+	if s.rounds < 100 {
+		return 0
+	}
+	return bound
 }
 
 // pair is one kind of call, ours and the floor's in turn.

@@ -20,9 +20,9 @@
 // quiet machine the floor was in the same run (judge.go: quiet), and never
 // narrowed: ADD and DEL also by how slow the empty program was between those very
 // calls, the 99th hundredth by the floor's, a rate by the floor's rate and the
-// empty program's CPU, all others by its median. Bounds of ratios, counts and sizes are judged as they
-// stand; that of a VPP restart is for a real VPP, since the simulator answers in
-// no time.
+// empty program's CPU, all others by its median. Bounds of ratios, counts and
+// sizes are judged as they stand; that of a VPP restart is for a real VPP, since
+// the simulator answers in no time.
 //
 // The run-dir is on tmpfs, as /run is on a node, where this machine has
 // /dev/shm; etcd's data are on disk.

@@ -74,18 +74,6 @@ func (p *pulse) excuse() string {
 	return fmt.Sprintf("; %d calls failed without a fault, while the machine stood still", p.excused)
 }
 
-// askEtcd reads a key that is not there, by a majority.
-func (w *world) askEtcd(ctx context.Context) error {
-	_, err := w.client.Get(ctx, w.keys.Root()+"none")
-	return err
-}
-
-func (w *world) stoodStill(gap time.Duration) {
-	if w.calm.Load() {
-		w.history.add(everything, "the machine stood still: etcd did not answer for %s", gap.Round(time.Millisecond))
-	}
-}
-
 // stoodStill says whether there was no answer for too long since so many times
 // were counted, after a question that was asked from now on.
 func (p *pulse) stoodStill(ctx context.Context, since int) bool {
@@ -105,4 +93,16 @@ func (p *pulse) stoodStill(ctx context.Context, since int) bool {
 		time.Sleep(pulseEvery / 10)
 	}
 	return false
+}
+
+// askEtcd reads a key that is not there, by a majority.
+func (w *world) askEtcd(ctx context.Context) error {
+	_, err := w.client.Get(ctx, w.keys.Root()+"none")
+	return err
+}
+
+func (w *world) stoodStill(gap time.Duration) {
+	if w.calm.Load() {
+		w.history.add(everything, "the machine stood still: etcd did not answer for %s", gap.Round(time.Millisecond))
+	}
 }

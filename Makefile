@@ -4,7 +4,7 @@ GO       ?= go
 BIN      := bin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X github.com/vpp-cni/vpp-cni/schema/version.Version=$(VERSION)
-BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+BUILD    := CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)'
 # A cache of its own: the shared one holds findings under other clones' paths.
 LINT     := GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/lint $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PROGRAMS := $(BIN)/vpp-cni $(BIN)/vpp-agent $(BIN)/vpp-container-agent $(BIN)/vpp-cnictl
@@ -45,7 +45,7 @@ $(BIN)/vpp-cnictl: $(GOFILES)
 # The same programs with points at which a test can let them die or wait.
 $(BIN)/failpoints/%: $(GOFILES)
 	@mkdir -p $(@D)
-	CGO_ENABLED=0 $(GO) build -trimpath -tags failpoints -o $@ ./$(MAIN_$*)
+	CGO_ENABLED=0 $(GO) build -tags failpoints -o $@ ./$(MAIN_$*)
 MAIN_vpp-cni := cni
 MAIN_vpp-agent := agent
 MAIN_vpp-container-agent := container-agent
@@ -55,14 +55,14 @@ tools: $(BIN)/failpoints/vpp-cni $(BIN)/vppsim $(BIN)/etcd $(BIN)/etcdctl $(BIN)
 $(BIN)/vppsim: $(GOFILES)
 	$(BUILD) -o $@ ./test/vppsim/cmd/vppsim
 $(BIN)/etcd: go.mod test/etcdtest/cmd/etcd/main.go
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./test/etcdtest/cmd/etcd
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./test/etcdtest/cmd/etcd
 $(BIN)/etcdctl $(BIN)/etcdutl: $(BIN)/%: go.mod
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ go.etcd.io/etcd/$*/v3
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ go.etcd.io/etcd/$*/v3
 $(BIN)/host-local $(BIN)/static: $(BIN)/%: go.mod
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ github.com/containernetworking/plugins/plugins/ipam/$*
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ github.com/containernetworking/plugins/plugins/ipam/$*
 
 demo: build tools ## two pods on two VPPs of their own ping through the host's VPP
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/demo ./deploy/demo
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/demo ./deploy/demo
 	@KEEP=$(KEEP) VPP=$(VPP) TLS=$(TLS) $(BIN)/demo --bin $(BIN)
 
 test: build tools ## all tests on the simulator, race detector on where there is a C compiler
@@ -139,17 +139,17 @@ NODE_NEEDS := containerd ctr runc ip systemctl systemd-analyze logrotate
 
 # Modules of their own: what Kubernetes needs is not what the product needs.
 $(KUBERNETES)/kube: $(wildcard test/kubernetes/kube/*)
-	cd test/kubernetes/kube && CGO_ENABLED=0 $(GO) build -trimpath -o $(CURDIR)/$@ -ldflags \
+	cd test/kubernetes/kube && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@ -ldflags \
 	  "-s -w -X k8s.io/component-base/version.gitVersion=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes)" .
 $(KUBERNETES)/loopback: $(wildcard test/kubernetes/plugins/*)
-	cd test/kubernetes/plugins && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containernetworking/plugins/plugins/main/loopback
+	cd test/kubernetes/plugins && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containernetworking/plugins/plugins/main/loopback
 $(KUBERNETES)/multus: $(wildcard test/kubernetes/multus/*)
-	cd test/kubernetes/multus && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus
+	cd test/kubernetes/multus && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus
 $(KUBERNETES)/containerd2/containerd: $(wildcard test/kubernetes/containerd/*)
-	cd test/kubernetes/containerd && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$(@D)/ \
+	cd test/kubernetes/containerd && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$(@D)/ \
 	  $(addprefix github.com/containerd/containerd/v2/cmd/,containerd containerd-shim-runc-v2 ctr)
 $(KUBERNETES)/pause: test/kubernetes/pause/main.go
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./test/kubernetes/pause
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./test/kubernetes/pause
 
 .PHONY: fuzz vuln
 fuzz: ## run every fuzz target for FUZZTIME (30s), one after the other

@@ -21,6 +21,10 @@ import (
 // certificates and users: TLS=1 make demo. It is read here and nowhere else.
 func TLS() bool { v := os.Getenv("TLS"); return v != "" && v != "0" }
 
+// serverName is the common name of the servers' certificate, which peers must
+// have.
+const serverName = "etcd"
+
 // initTimeout bounds the making of roles and users.
 const initTimeout = 30 * time.Second
 
@@ -47,7 +51,7 @@ func newAccess(dir string) (*Access, error) {
 	if a.CA, err = NewCA(filepath.Join(dir, "pki")); err != nil {
 		return nil, err
 	}
-	for name, pair := range map[string]*Pair{"etcd": &a.server, "root": &a.Root, a.names.Operator: &a.Operator} {
+	for name, pair := range map[string]*Pair{serverName: &a.server, "root": &a.Root, a.names.Operator: &a.Operator} {
 		if *pair, err = a.CA.Issue(name, nil); err != nil {
 			return nil, err
 		}
@@ -124,9 +128,10 @@ func (a *Access) Ctl() []string {
 	return []string{"ETCDCTL_CACERT=" + a.CA.File, "ETCDCTL_CERT=" + a.Operator.Cert, "ETCDCTL_KEY=" + a.Operator.Key}
 }
 
-// flags are those of etcd for its clients and, with the same files, its peers.
+// flags are those of etcd for its clients and, with the same files, its peers. Its
+// CA is the clients' too, so that a peer is told by its name.
 func (a *Access) flags() []string {
-	var out []string
+	out := []string{"--peer-cert-allowed-cn", serverName}
 	for _, side := range []string{"", "peer-"} {
 		out = append(out, "--"+side+"cert-file", a.server.Cert, "--"+side+"key-file", a.server.Key,
 			"--"+side+"trusted-ca-file", a.CA.File, "--"+side+"client-cert-auth")

@@ -32,8 +32,8 @@ type RolePlan struct {
 
 // PlanRoles reads the roles and users that etcd has and says what must change so
 // that each node can touch its own keys only. Where authentication is on, that
-// needs a user with the role root. To turn it on is refused unless this very user
-// could turn it off again, and every node with an agent has a user.
+// needs a user with the role root. A user of two nodes is refused. To turn it on is refused unless this very user could
+// turn it off again, and every node with an agent has a user.
 func (s *Store) PlanRoles(ctx context.Context, c RolesConfig) (*RolePlan, error) {
 	if err := c.validate(s.keys); err != nil {
 		return nil, err
@@ -42,12 +42,15 @@ func (s *Store) PlanRoles(ctx context.Context, c RolesConfig) (*RolePlan, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &RolePlan{s: s, Enabled: have.enabled}
-	p.steps, p.Notes = planRoles(s.keys, c, have)
+	plan, err := planRoles(s.keys, c, have)
+	if err != nil {
+		return nil, err
+	}
+	p := &RolePlan{s: s, Enabled: have.enabled, steps: plan.steps, Notes: plan.notes}
 	if c.Enable && !have.enabled {
-		root, err := s.planEnable(ctx, have, p.steps)
-		if err != nil {
-			return nil, fmt.Errorf("authentication is not turned on: %w", err)
+		root, enableErr := s.planEnable(ctx, plan.have)
+		if enableErr != nil {
+			return nil, fmt.Errorf("authentication is not turned on: %w", enableErr)
 		}
 		p.steps = append(p.steps, root...)
 	}
@@ -96,20 +99,23 @@ func (s *Store) roleState(ctx context.Context, c RolesConfig) (roleState, error)
 	if err != nil {
 		return have, err
 	}
-	ourRoles, ourUsers := c.relevant(s.keys)
+	ours := c.relevant(s.keys)
 	for _, name := range roles {
-		if ourRoles[name] {
+		if ours[name] {
 			if have.roles[name], err = s.permissions(ctx, name); err != nil {
 				return have, err
 			}
 		}
 	}
 	for _, name := range users {
-		if ourUsers[name] || c.Enable {
-			if have.users[name], err = s.rolesOf(ctx, name); err != nil {
-				return have, err
-			}
+		got, err := s.rolesOf(ctx, name)
+		if errors.Is(err, rpctypes.ErrUserNotFound) {
+			continue // deleted meanwhile
 		}
+		if err != nil {
+			return have, err
+		}
+		have.users[name] = got
 	}
 	return have, nil
 }
@@ -203,8 +209,9 @@ func (s *Store) addRoot(ctx context.Context, a clientv3.Auth) error {
 	return err
 }
 
-// planEnable is what turns authentication on, or why that would be wrong now.
-func (s *Store) planEnable(ctx context.Context, have roleState, made []roleStep) ([]roleStep, error) {
+// planEnable is what turns authentication on after what is planned, or why that
+// would be wrong now.
+func (s *Store) planEnable(ctx context.Context, have roleState) ([]roleStep, error) {
 	if err := s.wouldBeRoot(have); err != nil {
 		return nil, err
 	}
@@ -218,7 +225,7 @@ func (s *Store) planEnable(ctx context.Context, have roleState, made []roleStep)
 			live = append(live, n.Node)
 		}
 	}
-	if lost := have.withoutUser(NamesOfRoles(s.keys), live, made); len(lost) > 0 {
+	if lost := have.withoutUser(NamesOfRoles(s.keys), live); len(lost) > 0 {
 		return nil, fmt.Errorf("these nodes have an agent and no user, and would lose etcd: %s", joinNodes(lost))
 	}
 	var steps []roleStep

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -25,8 +24,8 @@ type RolesConfig struct {
 // NodeUser is a node and the user that its agent and its plugin are for etcd.
 type NodeUser struct {
 	Node schema.Node
-	// User is the common name of the node's certificate; empty: the name of the
-	// node's role.
+	// User is the common name of the node's certificate; empty: the user that the
+	// node has, else the name of its role.
 	User string
 }
 
@@ -47,6 +46,15 @@ type RoleNames struct {
 // Node is the name of a node's role.
 func (n RoleNames) Node(node schema.Node) string { return n.base + "-" + roleNode + "-" + string(node) }
 
+// nodeOf is the node whose role has this name.
+func (n RoleNames) nodeOf(role string) (schema.Node, bool) {
+	node, ok := strings.CutPrefix(role, n.base+"-"+roleNode+"-")
+	return schema.Node(node), ok
+}
+
+// reserved are the users that are no node's.
+func (n RoleNames) reserved() []string { return []string{rootName, n.Operator, n.ReadOnly, n.Plugin} }
+
 // NamesOfRoles are the roles of what stands under k: /vpp-cni/v1/ has
 // vpp-cni-operator, /lab/a/v1/ has lab-a-operator.
 func NamesOfRoles(k schema.Keys) RoleNames {
@@ -55,7 +63,7 @@ func NamesOfRoles(k schema.Keys) RoleNames {
 	return RoleNames{base: base, Plugin: base + "-" + rolePlugin, Operator: base + "-" + roleOperator, ReadOnly: base + "-" + roleReadOnly}
 }
 
-// user is the common name that the node's certificate must have.
+// user is the common name of the node's certificate where nothing else is known.
 func (n NodeUser) user(names RoleNames) string {
 	if n.User != "" {
 		return n.User
@@ -128,13 +136,6 @@ func readOnlyPermissions(k schema.Keys, nodes []schema.Node) []permission {
 	return out
 }
 
-// roleState is what etcd has.
-type roleState struct {
-	roles   map[string][]permission
-	users   map[string][]string
-	enabled bool
-}
-
 // roleStep is one change. Its fields beside verb are those that the verb needs.
 type roleStep struct {
 	verb       roleVerb
@@ -188,35 +189,48 @@ func (s roleStep) String() string {
 type rolePlanner struct {
 	keys  schema.Keys
 	names RoleNames
-	have  roleState
+	have  roleState // after the steps so far
 
 	steps []roleStep
 	notes []string
 }
 
-// planRoles says what to do, and what there is beside and stays.
-func planRoles(k schema.Keys, c RolesConfig, have roleState) ([]roleStep, []string) {
-	p := &rolePlanner{keys: k, names: NamesOfRoles(k), have: have}
+// planRoles says what to do, and what there is beside and stays. It refuses where
+// a step would give somebody what is another's.
+func planRoles(k schema.Keys, c RolesConfig, have roleState) (*rolePlanner, error) {
+	p := &rolePlanner{keys: k, names: NamesOfRoles(k), have: have.clone()}
 	var nodes []schema.Node
-	for _, n := range c.Nodes {
+	users := make([]string, len(c.Nodes))
+	for i, n := range c.Nodes {
+		var err error
+		if users[i], err = p.userOf(n); err != nil {
+			return nil, err
+		}
 		nodes = append(nodes, n.Node)
 		p.role(p.names.Node(n.Node), nodePermissions(k, n.Node), nil)
 	}
 	p.role(p.names.Plugin, pluginPermissions(k), nil)
 	p.role(p.names.Operator, operatorPermissions(k), nil)
 	p.role(p.names.ReadOnly, readOnlyPermissions(k, nodes), p.ofSomeNode)
-	for _, n := range c.Nodes {
-		p.user(n.user(p.names), p.names.Node(n.Node), p.names.Plugin)
+	for i, n := range nodes {
+		p.nodeUser(n, users[i])
 	}
 	p.user(p.names.Operator, p.names.Operator)
 	p.user(p.names.ReadOnly, p.names.ReadOnly)
 	for _, n := range c.RemoveNodes {
 		p.remove(n)
 	}
-	return p.steps, p.notes
+	return p, nil
 }
 
-func (p *rolePlanner) add(s roleStep) { p.steps = append(p.steps, s) }
+func (p *rolePlanner) add(s roleStep) {
+	p.steps = append(p.steps, s)
+	p.have.do(s)
+}
+
+func (p *rolePlanner) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
 
 // role makes a role with these permissions. What it has beside is noted, unless
 // expected knows it.
@@ -235,7 +249,7 @@ func (p *rolePlanner) role(name string, want []permission, expected func(permiss
 			return w.key == h.key && w.end == h.end && (w.kind == h.kind || h.kind != mayBoth)
 		}
 		if !slices.ContainsFunc(want, same) && (expected == nil || !expected(h)) {
-			p.notes = append(p.notes, fmt.Sprintf("role %s also %s: left as it is", name, h))
+			p.note("role %s also %s: left as it is", name, h)
 		}
 	}
 }
@@ -260,27 +274,60 @@ func (p *rolePlanner) user(name string, want ...string) {
 	}
 	for _, h := range have {
 		if !slices.Contains(want, h) {
-			p.notes = append(p.notes, fmt.Sprintf("user %s also has role %s: left as it is", name, h))
+			p.note("user %s also has role %s: left as it is", name, h)
 		}
 	}
 }
 
-// remove takes away what role and user made for a node. A user with roles that
-// are not ours stays, without ours.
-func (p *rolePlanner) remove(n NodeUser) {
-	user, role := n.user(p.names), p.names.Node(n.Node)
-	if have, exists := p.have.users[user]; exists {
-		ours := func(r string) bool { return r == role || r == p.names.Plugin }
-		if !slices.ContainsFunc(have, func(r string) bool { return !ours(r) }) {
-			p.add(roleStep{verb: deleteUser, user: user})
-		} else {
-			p.notes = append(p.notes, fmt.Sprintf("user %s has other roles: it stays, with those", user))
-			for _, r := range have {
-				if ours(r) {
-					p.add(roleStep{verb: revokeRole, user: user, role: r})
-				}
-			}
+// userOf is who is to be the node's user: the one named, else the one that the
+// node has, else the one with the name of its role.
+func (p *rolePlanner) userOf(n NodeUser) (string, error) {
+	role, user := p.names.Node(n.Node), n.User
+	if user == "" {
+		users := p.have.usersWith(role)
+		users = slices.DeleteFunc(users, func(u string) bool { return slices.Contains(p.names.reserved(), u) })
+		if len(users) > 1 {
+			return "", fmt.Errorf("node %s has the users %s: say which one stays with --node %s=<user>; the others then lose its role",
+				n.Node, strings.Join(users, ", "), n.Node)
 		}
+		user = role
+		if len(users) == 1 && users[0] != role {
+			user = users[0]
+			p.note("node %s has the user %s: it stays; --node %s=%s would give the node that one instead", n.Node, user, n.Node, role)
+		}
+	}
+	for _, r := range p.have.users[user] {
+		if other, ok := p.names.nodeOf(r); ok && other != n.Node {
+			return "", fmt.Errorf("user %s is node %s's already (role %s) and would be node %s's too: give each its own, or take that one away first with --remove-node %s",
+				user, other, r, n.Node, other)
+		}
+	}
+	return user, nil
+}
+
+// nodeUser makes the node's user. A node has one: whoever else has its role loses
+// it, such as the user of a key that was lost.
+func (p *rolePlanner) nodeUser(n schema.Node, user string) {
+	role := p.names.Node(n)
+	p.user(user, role, p.names.Plugin)
+	for _, other := range p.have.usersWith(role) {
+		if other != user {
+			p.dismiss(other, role)
+		}
+	}
+}
+
+// remove takes away what role and user made for a node, whatever name its user
+// has.
+func (p *rolePlanner) remove(n NodeUser) {
+	role := p.names.Node(n.Node)
+	users := p.have.usersWith(role)
+	named := n.user(p.names)
+	if _, exists := p.have.users[named]; exists && !slices.Contains(users, named) {
+		users = append(users, named)
+	}
+	for _, u := range users {
+		p.dismiss(u, role)
 	}
 	if _, exists := p.have.roles[role]; exists {
 		p.add(roleStep{verb: deleteRole, role: role})
@@ -292,11 +339,34 @@ func (p *rolePlanner) remove(n NodeUser) {
 	}
 }
 
+// dismiss takes a node's role from a user, and the plugin's unless it has that as
+// another node's user or as none. A user with roles beside these stays, without
+// them.
+func (p *rolePlanner) dismiss(user, role string) {
+	have := p.have.users[user]
+	reserved := slices.Contains(p.names.reserved(), user)
+	anothers := slices.ContainsFunc(have, func(r string) bool { _, ok := p.names.nodeOf(r); return ok && r != role })
+	ours := func(r string) bool { return r == role || r == p.names.Plugin && !anothers && !reserved }
+	others := slices.ContainsFunc(have, func(r string) bool { return !ours(r) })
+	if !others && !reserved {
+		p.add(roleStep{verb: deleteUser, user: user})
+		return
+	}
+	if others {
+		p.note("user %s has other roles: it stays, with those", user)
+	}
+	for _, r := range have {
+		if ours(r) {
+			p.add(roleStep{verb: revokeRole, user: user, role: r})
+		}
+	}
+}
+
 // validate checks every name before it becomes part of a key or a role.
 func (c RolesConfig) validate(k schema.Keys) error {
 	names := NamesOfRoles(k)
 	nodes, users := map[schema.Node]bool{}, map[string]schema.Node{}
-	reserved := []string{"root", names.Operator, names.ReadOnly, names.Plugin}
+	reserved := names.reserved()
 	for _, n := range slices.Concat(c.Nodes, c.RemoveNodes) {
 		if err := n.Node.Validate(); err != nil {
 			return err
@@ -315,32 +385,4 @@ func (c RolesConfig) validate(k schema.Keys) error {
 		users[user] = n.Node
 	}
 	return nil
-}
-
-// relevant are the roles and users that the plan looks at.
-func (c RolesConfig) relevant(k schema.Keys) (roles, users map[string]bool) {
-	names := NamesOfRoles(k)
-	roles = map[string]bool{names.Plugin: true, names.Operator: true, names.ReadOnly: true}
-	users = map[string]bool{names.Operator: true, names.ReadOnly: true, rootName: true}
-	for _, n := range slices.Concat(c.Nodes, c.RemoveNodes) {
-		roles[names.Node(n.Node)] = true
-		users[n.user(names)] = true
-	}
-	return roles, users
-}
-
-// withoutUser are the nodes of a list whose role nobody has.
-func (s roleState) withoutUser(names RoleNames, nodes []schema.Node, made []roleStep) []schema.Node {
-	granted := map[string]bool{}
-	for _, roles := range maps.All(s.users) {
-		for _, r := range roles {
-			granted[r] = true
-		}
-	}
-	for _, st := range made {
-		if st.verb == grantRole {
-			granted[st.role] = true
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(nodes), func(n schema.Node) bool { return granted[names.Node(n)] })
 }

@@ -183,6 +183,11 @@ func TestEnable(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "would lose etcd: n1") || enabled(e) {
 			t.Errorf("%v", err)
 		}
+		plan(e.ctx, t, root(e), store.RolesConfig{Nodes: nodes("n1")})
+		_, err = root(e).PlanRoles(e.ctx, store.RolesConfig{RemoveNodes: nodes("n1"), Enable: true})
+		if err == nil || !strings.Contains(err.Error(), "would lose etcd: n1") || enabled(e) {
+			t.Errorf("with its user removed: %v", err)
+		}
 		got := plan(e.ctx, t, root(e), store.RolesConfig{Nodes: nodes("n1"), Enable: true})
 		if !strings.HasSuffix(got, "user root: add\nuser root: grant role root\nauthentication: enable") || !enabled(e) {
 			t.Errorf("enabled: %v:\n%s", enabled(e), got)

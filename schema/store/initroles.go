@@ -32,7 +32,8 @@ type RolePlan struct {
 
 // PlanRoles reads the roles and users that etcd has and says what must change so
 // that each node can touch its own keys only. Where authentication is on, that
-// needs a user with the role root. A user of two nodes is refused. To turn it on is refused unless this very user could
+// needs a user with the role root. A user of two nodes is refused, and so are roles
+// that are another prefix's. To turn it on is refused unless this very user could
 // turn it off again, and every node with an agent has a user.
 func (s *Store) PlanRoles(ctx context.Context, c RolesConfig) (*RolePlan, error) {
 	if err := c.validate(s.keys); err != nil {

@@ -52,6 +52,12 @@ func (n RoleNames) nodeOf(role string) (schema.Node, bool) {
 	return schema.Node(node), ok
 }
 
+// has says whether a role with this name is one of n.
+func (n RoleNames) has(role string) bool {
+	_, node := n.nodeOf(role)
+	return node || role == n.Plugin || role == n.Operator || role == n.ReadOnly
+}
+
 // reserved are the users that are no node's.
 func (n RoleNames) reserved() []string { return []string{rootName, n.Operator, n.ReadOnly, n.Plugin} }
 
@@ -199,6 +205,9 @@ type rolePlanner struct {
 // a step would give somebody what is another's.
 func planRoles(k schema.Keys, c RolesConfig, have roleState) (*rolePlanner, error) {
 	p := &rolePlanner{keys: k, names: NamesOfRoles(k), have: have.clone()}
+	if err := p.refuseOthersRoles(c); err != nil {
+		return nil, err
+	}
 	var nodes []schema.Node
 	users := make([]string, len(c.Nodes))
 	for i, n := range c.Nodes {

@@ -148,3 +148,38 @@ func TestUserOfAnotherNode(t *testing.T) {
 		same(t, tt.name, e.rights(), before)
 	}
 }
+
+// TestOtherPrefixesRoles: two prefixes whose roles have the same names do not get
+// each other's keys.
+func TestOtherPrefixesRoles(t *testing.T) {
+	e := newEnv(t, etcdtest.Options{})
+	at := func(prefix string) *store.Store {
+		return openStore(t, store.Config{Endpoints: e.cluster.Endpoints(), Prefix: prefix})
+	}
+	plan(e.ctx, t, at("/lab/a"), store.RolesConfig{Nodes: nodes("n1")})
+	plan(e.ctx, t, at("/site/node/x"), store.RolesConfig{Nodes: nodes("n1")})
+	before := e.rights()
+	for _, tt := range []struct {
+		name, prefix string
+		c            store.RolesConfig
+		want         string
+	}{
+		{"a node's", "/lab-a", store.RolesConfig{Nodes: nodes("n1")}, "role lab-a-node-n1 is of another prefix: it may read /lab/a/v1/bridge-domains/…, and the roles of /lab/a have"},
+		{"every prefix's", "/lab-a", store.RolesConfig{}, "role lab-a-operator is of another prefix: it may read and write /lab/a/v1/…, and"},
+		{"one to be removed", "/lab-a", store.RolesConfig{RemoveNodes: nodes("n1")}, "role lab-a-node-n1 is of another prefix"},
+		{"of a node called plugin", "/site", store.RolesConfig{Nodes: nodes("x-plugin")}, "role site-node-x-plugin is of another prefix: it may read and write /site/node/x/v1/"},
+		{"of a node called node", "/site", store.RolesConfig{Nodes: nodes("x-node-n1")}, "role site-node-x-node-n1 is of another prefix"},
+	} {
+		_, err := at(tt.prefix).PlanRoles(e.ctx, tt.c)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "etcdctl role revoke-permission") {
+			t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.want)
+		}
+		same(t, tt.name, e.rights(), before)
+	}
+
+	// Keys that somebody has added by hand make no role another prefix's.
+	must(t)(e.raw.RoleGrantPermission(e.ctx, "lab-a-operator", "/vpp-cni/v1/", "/vpp-cni/v10", clientv3.PermissionType(clientv3.PermRead)))
+	must(t)(e.raw.RoleGrantPermission(e.ctx, "lab-a-operator", "/lab-a/other/", "/lab-a/other0", clientv3.PermissionType(clientv3.PermRead)))
+	same(t, "after edits by hand", plan(e.ctx, t, at("/lab/a"), store.RolesConfig{Nodes: nodes("n1")}), `note: role lab-a-operator also may read /lab-a/other/…: left as it is
+note: role lab-a-operator also may read /vpp-cni/v1/…: left as it is`)
+}

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 )
@@ -60,4 +62,37 @@ func (c RolesConfig) relevant(k schema.Keys) map[string]bool {
 		roles[names.Node(n.Node)] = true
 	}
 	return roles
+}
+
+// refuseOthersRoles refuses to touch a role that is another prefix's: /lab/a and
+// /lab-a have the same names for theirs, and who has the one's would have the
+// other's keys.
+func (p *rolePlanner) refuseOthersRoles(c RolesConfig) error {
+	for _, role := range slices.Sorted(maps.Keys(c.relevant(p.keys))) {
+		for _, perm := range p.have.roles[role] {
+			if prefix, ok := p.otherPrefix(role, perm.key); ok {
+				return fmt.Errorf("role %s is of another prefix: it %s, and the roles of %s have the same names as these; nothing is changed. "+
+					"Use another prefix, or if %s is not used any more, take that from the role (etcdctl role revoke-permission)", role, perm, prefix, prefix)
+			}
+		}
+	}
+	return nil
+}
+
+// otherPrefix is the prefix under which a key stands, where that is not ours and
+// one of its roles would have this name. Any other key is somebody's own grant.
+func (p *rolePlanner) otherPrefix(role, key string) (string, bool) {
+	if strings.HasPrefix(key, p.keys.Root()) {
+		return "", false
+	}
+	const version = "/" + schema.Version + "/"
+	for i := range len(key) {
+		if !strings.HasPrefix(key[i:], version) {
+			continue
+		}
+		if k, err := schema.NewKeys(key[:i]); i > 0 && err == nil && NamesOfRoles(k).has(role) {
+			return key[:i], true
+		}
+	}
+	return "", false
 }

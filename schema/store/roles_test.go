@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -267,6 +268,10 @@ func TestANodeTouchesItsNodeOnly(t *testing.T) {
 		e.put(key, "x")
 	}
 	e.node("n2")
+	foreign, err := e.raw.Grant(e.ctx, 600)
+	is(t, err, nil)
+	_, err = e.raw.Put(e.ctx, "/another/leased", "x", clientv3.WithLease(foreign.ID))
+	is(t, err, nil)
 	must(t)(e.raw.UserAddWithOptions(e.ctx, "stranger", "", &clientv3.UserAddOptions{NoPassword: true}))
 	for user, may := range map[string]func(key, op string) bool{
 		"vpp-cni-node-n1":  func(key, _ string) bool { return keys[key] != "nobody" },
@@ -299,8 +304,36 @@ func TestANodeTouchesItsNodeOnly(t *testing.T) {
 				t.Errorf("%s: %s: %v, want it refused", user, name, err)
 			}
 		}
+		for name, try := range leases {
+			l, err := e.raw.Grant(e.ctx, 60)
+			is(t, err, nil)
+			_, err = e.raw.Put(e.ctx, k.Agent("n1"), "x", clientv3.WithLease(l.ID))
+			is(t, err, nil)
+			op, _, _ := strings.Cut(name, ":")
+			err = try(e.ctx, c, l.ID)
+			if denied := errors.Is(err, rpctypes.ErrPermissionDenied); err != nil && !denied || denied == may(k.Agent("n1"), op) {
+				t.Errorf("%s: %s of n1's agent: %v", user, name, err)
+			}
+		}
 		_ = c.Close()
 	}
+}
+
+// leases are the ways to the lease of a key. The word before the colon says what
+// of the key it needs.
+var leases = map[string]func(context.Context, *clientv3.Client, clientv3.LeaseID) error{
+	"write: keep alive the lease": func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) error {
+		_, err := c.KeepAliveOnce(ctx, id)
+		return err
+	},
+	"read: look at the lease": func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) error {
+		_, err := c.TimeToLive(ctx, id, clientv3.WithAttachedKeys())
+		return err
+	},
+	"write: revoke the lease": func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) error {
+		_, err := c.Revoke(ctx, id)
+		return err
+	},
 }
 
 // tries are the ways to a key. The word before the colon says what it needs.
@@ -395,6 +428,38 @@ var everything = map[string]func(context.Context, *clientv3.Client) error{
 	},
 	"disable authentication": func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.AuthDisable(ctx)
+		return err
+	},
+	"list the roles": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.RoleList(ctx)
+		return err
+	},
+	"list the leases": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.Leases(ctx) // of keys that it may not read, here another program's
+		return err
+	},
+	"compact": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.Compact(ctx, 2)
+		return err
+	},
+	"defragment": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.Defragment(ctx, c.Endpoints()[0])
+		return err
+	},
+	"disarm an alarm": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: 1, Alarm: etcdserverpb.AlarmType_NOSPACE})
+		return err
+	},
+	"add a member": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:1"})
+		return err
+	},
+	"remove a member": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.MemberRemove(ctx, 1)
+		return err
+	},
+	"move the lead": func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.MoveLeader(ctx, 1)
 		return err
 	},
 	"take a snapshot": func(ctx context.Context, c *clientv3.Client) error {

@@ -183,3 +183,33 @@ func TestOtherPrefixesRoles(t *testing.T) {
 	same(t, "after edits by hand", plan(e.ctx, t, at("/lab/a"), store.RolesConfig{Nodes: nodes("n1")}), `note: role lab-a-operator also may read /lab-a/other/…: left as it is
 note: role lab-a-operator also may read /vpp-cni/v1/…: left as it is`)
 }
+
+// TestRevokedWatch: a watch that stands outlives its user's roles, as etcd looks at
+// them when a watch is made. The restart of the members ends it.
+func TestRevokedWatch(t *testing.T) {
+	e := newAuthEnv(t)
+	pair, err := e.access.Node(e.ctx, "n1")
+	is(t, err, nil)
+	c, err := e.access.Client(pair)
+	is(t, err, nil)
+	defer func() { _ = c.Close() }()
+	w := c.Watch(e.ctx, e.store.Keys().NodePrefix("n1"), clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	first := <-w
+	is(t, first.Err(), nil)
+	plan(e.ctx, t, openStore(t, e.access.Store(e.access.Root)), store.RolesConfig{RemoveNodes: nodes("n1")})
+	_, err = c.Get(e.ctx, e.store.Keys().Agent("n1"))
+	is(t, err, rpctypes.ErrPermissionDenied)
+
+	e.cluster.Stop(0)
+	is(t, e.cluster.Restart(0), nil)
+	e.put(e.store.Keys().Agent("n1"), "of later")
+	for r := range w { // until it ends
+		if len(r.Events) > 0 {
+			t.Errorf("after the restart the watch tells of %s", r.Events[0].Kv.Key)
+		}
+		err = r.Err()
+	}
+	if err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("the watch ends with %v, want permission denied", err)
+	}
+}

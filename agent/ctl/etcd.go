@@ -53,7 +53,15 @@ with --client-cert-auth takes a client certificate's common name for the user. A
 node whose certificate has another name is given as <node>=<name>. A user who is
 to have a password is made first, with etcdctl user add.
 
-With another --prefix than /vpp-cni the names begin with that.
+A node has one user, and a user one node. <node>=<name> takes the node's role and
+the plugin's from whoever else has the node's, as after a key was lost, and deletes
+a user that has no other role, as --remove-node does. Without a name the node's user
+stays who it is. A user of another node is refused. etcd goes on telling a watch that
+stands: restart its members one after the other, which ends it.
+
+With another --prefix than /vpp-cni the names begin with that. Prefixes that differ
+in / and - only, such as /lab/a and /lab-a, have the same names: the second one is
+refused, and nothing is changed.
 
 Roles hold nobody back before authentication is on. --enable turns it on: as the
 last step, where every node with an agent has its user, and only if this very
@@ -70,7 +78,7 @@ init-roles needs such a connection.`,
 		},
 	}
 	c.Flags().StringSliceVar(&f.nodes, "node", nil, "a node to make a role and a user for: <node> or <node>=<user>; may be repeated")
-	c.Flags().StringSliceVar(&f.remove, "remove-node", nil, "a node whose role and user are to go: <node> or <node>=<user>; may be repeated")
+	c.Flags().StringSliceVar(&f.remove, "remove-node", nil, "a node whose role and users are to go, whatever their names; may be repeated")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "print what would be done and do nothing")
 	c.Flags().BoolVar(&f.enable, "enable", false, "turn authentication on in the end")
 	return c
@@ -115,5 +123,5 @@ func userRemains(s *store.Store, n schema.Node) string {
 	if s.User() == "" {
 		return ""
 	}
-	return fmt.Sprintf("its user and role in etcd stay: vpp-cnictl etcd init-roles --remove-node %s takes them away", n)
+	return fmt.Sprintf("its user and role in etcd stay until etcd's administrator (user root) takes them away: vpp-cnictl etcd init-roles --remove-node %s", n)
 }

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
-	"github.com/sirupsen/logrus"
 	"go.fd.io/govpp/api"
 	"go.fd.io/govpp/binapi/memif"
-	"golang.org/x/sys/unix"
 
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 )
@@ -196,33 +193,4 @@ func (v *VPP) deleteSocket(ctx context.Context, s *session, o model.Socket) erro
 	}
 	v.unlinkStale(o.Path)
 	return nil
-}
-
-// unlinkStale removes a socket's file under the socket root if a connect is
-// refused. It asks instead of going by the role of our own end: the file of the
-// other side's listener must stay, and so must one that we serve again.
-func (v *VPP) unlinkStale(path string) {
-	if !v.ourSocket(path) {
-		return
-	}
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 || !refused(path) {
-		return
-	}
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		v.log.WithField("err", err).WithFields(logrus.Fields{"kind": "socket", "id": path}).Warn("stale socket file stays")
-	}
-}
-
-// refused says whether nobody listens on a socket file. memif's sockets are of
-// type seqpacket and vhost-user's of type stream; the kernel refuses the wrong
-// type of a live one with EPROTOTYPE, and both types of a dead one with
-// ECONNREFUSED.
-func refused(path string) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return errors.Is(unix.Connect(fd, &unix.SockaddrUnix{Name: path}), unix.ECONNREFUSED)
 }

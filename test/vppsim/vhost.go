@@ -13,6 +13,8 @@ import (
 	"go.fd.io/govpp/binapi/ethernet_types"
 	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/vhost_user"
+
+	"github.com/vpp-cni/vpp-cni/test/vppsim/sockfile"
 )
 
 const (
@@ -129,8 +131,8 @@ func listenVhost(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("vhost-user socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(cut, 0o755); err != nil { // VPP's own mode
-		return nil, errors.Join(fmt.Errorf("vhost-user socket %s: %w", path, err), l.Close())
+	if err := sockfile.Chmod(cut, 0o755); err != nil { // VPP's own mode
+		return nil, errors.Join(fmt.Errorf("vhost-user socket: %w", err), l.Close())
 	}
 	return l, nil
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/vpp-cni/vpp-cni/test/vppsim/sockfile"
 )
 
 // firstClientIndex: VPP marks the indexes of socket clients with the top bit.
@@ -64,8 +66,8 @@ func Listen(path string, table *Table, handler Handler, log logrus.FieldLogger) 
 		return nil, fmt.Errorf("API socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o775); err != nil { // VPP's own mode for its sockets
-		return nil, errors.Join(fmt.Errorf("API socket %s: %w", path, err), l.Close())
+	if err := sockfile.Chmod(path, 0o775); err != nil { // VPP's own mode for its sockets
+		return nil, errors.Join(fmt.Errorf("API socket: %w", err), l.Close())
 	}
 	s := &Server{
 		table: table, handler: handler, log: log, listener: l,

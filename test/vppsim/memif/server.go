@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vpp-cni/vpp-cni/test/vppsim/sockfile"
 )
 
 // socketMode is what VPP leaves on a socket file with the usual umask
@@ -38,9 +40,8 @@ func Listen(path string) (*Server, error) {
 		return nil, fmt.Errorf("listen for memif: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, socketMode); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("mode of memif socket: %w", err)
+	if err := sockfile.Chmod(path, socketMode); err != nil {
+		return nil, errors.Join(fmt.Errorf("memif socket: %w", err), l.Close())
 	}
 	s := &Server{path: path, listener: l, masters: map[uint32]*Interface{}, sessions: map[*session]struct{}{}}
 	go s.accept()

@@ -46,6 +46,16 @@ func stat(f *os.File) (unix.Stat_t, error) {
 	return st, err
 }
 
+// claim makes a directory the agent's own. Where a directory has the sticky bit
+// only its owner may remove what is another's, and a pod can have any user's.
+func claim(dir *os.File) error {
+	st, err := stat(dir)
+	if err != nil || int(st.Uid) == os.Geteuid() {
+		return err
+	}
+	return unix.Fchown(fd(dir), os.Geteuid(), unset)
+}
+
 // settleDir makes a directory the agent's, of a group (unset: any), with a mode.
 func settleDir(dir *os.File, mode fs.FileMode, gid int) error {
 	st, err := stat(dir)

@@ -5,7 +5,10 @@
 // A pod may be root in its container and may write into its directory. So nothing
 // in that directory is believed: every step is taken from an open directory and
 // follows no symbolic link (openat2(2)), what is settled is held open while it is
-// looked at, and no removal walks into a mount.
+// looked at, and no removal walks into a mount. Nor is it believed whose it is: a
+// pod can give what is in its directory to any user, with any mode. To open, remove
+// and take back all that takes CAP_DAC_OVERRIDE and CAP_CHOWN; no other capability
+// is needed.
 package rundir
 
 import (

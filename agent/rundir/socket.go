@@ -105,7 +105,8 @@ func (d *Driver) Learn(socket string) {
 	d.serving[pod] = true
 }
 
-// within opens the pod's directory of a socket and gives the socket's name in it.
+// within opens the pod's directory of a socket, whoever the pod has given it to,
+// and gives the socket's name in it.
 func (d *Driver) within(socket string) (dir *os.File, name string, err error) {
 	path, name := filepath.Split(socket)
 	pod := filepath.Base(path)
@@ -124,6 +125,10 @@ func (d *Driver) within(socket string) (dir *os.File, name string, err error) {
 	defer func() { _ = pods.Close() }()
 	if dir, err = openDir(pods, pod, 0); err != nil {
 		return nil, "", fmt.Errorf("socket %s: %w", socket, err)
+	}
+	if err = claim(dir); err != nil {
+		_ = dir.Close()
+		return nil, "", fmt.Errorf("directory of socket %s: owner: %w", socket, err)
 	}
 	return dir, name, nil
 }

@@ -133,6 +133,9 @@ func (t *trash) inPlace(ctx context.Context, from *os.File, name string) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	if err = claim(dir); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, inPlaceTime)
 	defer cancel()
 	if err = t.empty(ctx, dir); err != nil {
@@ -284,6 +287,9 @@ func (l *lifter) lift(name string) (lifted []string, n int, err error) {
 		return nil, 0, err
 	}
 	defer func() { _ = dir.Close() }()
+	if err = claim(dir); err != nil {
+		return nil, 0, err
+	}
 	lifted = []string{}
 	var stuck error
 	for n == 0 {

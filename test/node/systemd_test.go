@@ -102,7 +102,8 @@ func agentPID() (string, error) {
 
 // leaves is what the unit leaves the agent, in the kernel's words.
 var leaves = map[string]string{
-	"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapBnd": "0000000000000000",
+	// CAP_CHOWN is bit 0, CAP_DAC_OVERRIDE bit 1.
+	"CapPrm": "0000000000000003", "CapEff": "0000000000000003", "CapBnd": "0000000000000003", "CapAmb": "0000000000000000",
 	"NoNewPrivs": "1", "Seccomp": "2", "Groups": "65532",
 }
 

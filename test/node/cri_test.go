@@ -147,7 +147,8 @@ func (r runtime) start(ctx context.Context, p *pod) error {
 	if err != nil {
 		return err
 	}
-	vpp, sockets := &cri.Mount{HostPath: p.dir(), ContainerPath: "/run/vpp"}, &cri.Mount{HostPath: filepath.Join(runDir, "pods", p.uid), ContainerPath: runDir}
+	vpp := &cri.Mount{HostPath: p.dir(), ContainerPath: "/run/vpp"}
+	sockets := &cri.Mount{HostPath: filepath.Join(runDir, "pods", p.uid), ContainerPath: runDir, Readonly: true}
 	if err := r.container(ctx, p, "vppsim", []string{"-c", "/etc/vpp/startup.conf"},
 		vpp, sockets, &cri.Mount{HostPath: conf, ContainerPath: "/etc/vpp", Readonly: true}); err != nil {
 		return err

@@ -57,6 +57,7 @@ func (e Etcd) check() []error {
 	for _, ep := range e.Endpoints {
 		if strings.TrimSpace(ep) == "" || strings.ContainsAny(ep, " \t\n") {
 			errs = append(errs, &schema.FieldError{Field: "etcd.endpoints", Value: ep, Allowed: "host:port, http://host:port, https://host:port or unix:///path"})
+			break // a file holds many
 		}
 	}
 	if (e.Cert == "") != (e.Key == "") {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	strict "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -41,7 +42,7 @@ type File struct {
 	MTU int `json:"mtu,omitempty"`
 	// BootIDFile is where the kernel's id of this boot is read (proc(5)); empty:
 	// nobody knows of boots.
-	BootIDFile string `json:"bootIDFile,omitempty"`
+	BootIDFile string `json:"bootIDFile"`
 	// Timeout bounds one call of the plugin.
 	Timeout Duration `json:"timeout"`
 	// LogFile is the plugin's log; empty: standard error.
@@ -79,7 +80,7 @@ type Agent struct {
 	// unix:///path or host:port.
 	HTTP string `json:"http"`
 	// SocketMode is the mode of the pods' sockets in octal.
-	SocketMode string `json:"socketMode,omitempty"`
+	SocketMode string `json:"socketMode"`
 	// SocketGroup is the group of the pods' directories and sockets, a name or a
 	// number, for pods that do not run as root; empty: the agent's, and VPP's.
 	SocketGroup string `json:"socketGroup,omitempty"`
@@ -226,13 +227,26 @@ func read(name string) ([]byte, error) {
 	return os.ReadFile(name) //nolint:gosec // the operator names the file
 }
 
-// plain takes the decoders' names out of err: what is left names the field.
+// maxReason is how much of what a decoder says stands in an error, in bytes.
+const maxReason = 500
+
+// plain takes the decoders' names out of err: what is left names the field, and
+// may quote the file, of which nothing moves a terminal's cursor.
 func plain(err error) string {
 	s := err.Error()
 	for _, p := range []string{"error unmarshaling JSON: ", "error converting YAML to JSON: ", "while decoding JSON: ", "json: "} {
 		s = strings.TrimPrefix(s, p)
 	}
-	return strings.ReplaceAll(s, "\n", "; ")
+	s = strings.ReplaceAll(s, "\n", "; ")
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 // BootID is the kernel's id of this boot of the node; empty where it cannot be

@@ -1,11 +1,14 @@
 package config_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -192,14 +195,61 @@ func TestBootID(t *testing.T) {
 	}
 }
 
+// FuzzLoad: a configuration that is taken is the same when it is written and read
+// again, so that nothing is taken for what it is not; and an error names the file
+// in a few printable lines, whatever is in it.
 func FuzzLoad(f *testing.F) {
-	f.Add(whole)
-	f.Add("a: &a [*a]")
-	f.Add("etcd: null")
+	for _, content := range []string{
+		whole, "a: &a [*a]", "etcd: null", "bootIDFile: ''\nagent: {socketMode: ''}", "etcd: {endpoints: []}", "etcd: {endpoints: null}",
+		"node: \"\\u202e\"", "\"\\e[2J\": 1", "timeout: [\"\u202e\"]", "timeout: \"" + strings.Repeat("x", 2000) + "\"",
+		strings.Repeat("x", 2000) + ": 1", "a: *" + strings.Repeat("x", 2000), "etcd: {endpoints: [" + strings.Repeat("'',", 2000) + "]}",
+		"etcd: {cacert: \"\\u0085\\ufeff \\n\\0\"}", "logDir: \"/\\u2028 #\"", "runDir: /a\nrunDir: /b",
+	} {
+		f.Add(content)
+	}
 	f.Fuzz(func(t *testing.T, content string) {
-		file, err := config.Load(write(t, content))
-		if err == nil && file.Validate() != nil {
-			t.Errorf("%q was loaded, and is not valid", content)
+		const name = "config.yaml"
+		file, err := config.Parse(name, []byte(content))
+		if err != nil {
+			reads(t, name, err.Error())
+			return
+		}
+		text := asJSON(t, file)
+		again, err := config.Parse(name, []byte(text))
+		if d := cmp.Diff(file, again); d != "" || err != nil {
+			t.Errorf("%q is written as %q, which is read otherwise: %v, -was +is\n%s", content, text, err, d)
 		}
 	})
+}
+
+// asJSON is JSON that YAML reads alike: there the characters that YAML refuses or
+// folds, such as U+0085, are escaped too.
+func asJSON(t *testing.T, file config.File) string {
+	t.Helper()
+	data, err := json.Marshal(file)
+	if err != nil {
+		t.Fatalf("%+v cannot be written: %v", file, err)
+	}
+	var b strings.Builder
+	for _, r := range string(data) {
+		if unicode.IsPrint(r) || r > 0xffff {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
+}
+
+// reads wants an error that a person can read.
+func reads(t *testing.T, name, text string) {
+	t.Helper()
+	if len(text) > 8<<10 || !strings.Contains(text, name) {
+		t.Errorf("an error of %d bytes, want it short and with the file's name: %.200q", len(text), text)
+	}
+	for _, r := range text {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Fatalf("the error has %q in it: %q", r, text)
+		}
+	}
 }

@@ -186,6 +186,21 @@ func (x *index) deleted(tag model.Tag) {
 	}
 }
 
+// ousted drops what a dump has seen at an index, the interface of which we took out
+// of another's way.
+func (x *index) ousted(idx uint32) {
+	x.mu.Lock()
+	i := x.byIndex[idx]
+	known := i != nil && x.byTag[i.tag] == i
+	if known {
+		x.vanished[idx] = true // what stands on it was not taken off first
+	}
+	x.mu.Unlock()
+	if known {
+		x.deleted(i.tag)
+	}
+}
+
 // onSocket names the interfaces on a memif socket, for an error.
 func (x *index) onSocket(path string) string {
 	x.mu.Lock()

@@ -118,6 +118,7 @@ func (v *VPP) overLeftover(ctx context.Context, s *session, m model.Memif, refus
 		if err := s.deleteIndex(ctx, model.KindMemif, idx); err != nil {
 			return 0, errors.Join(refused, err)
 		}
+		v.index.ousted(idx)
 	}
 	return v.tryMemif(ctx, s, m)
 }

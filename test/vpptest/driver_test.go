@@ -170,6 +170,20 @@ func TestLeftover(t *testing.T) {
 	m := model.Memif{Tag: tagMemif, Socket: sock, Master: true}
 	vpptest.Put(t, d, m)
 	same(t, d, model.Socket{Path: sock}, m)
+
+	// One that the dump has seen is in the way, and then on the socket no more.
+	if err := d.Delete(deadline(t), m); err != nil {
+		t.Fatal(err)
+	}
+	addMemif(t, conn, master(1))
+	dump(t, d)
+	vpptest.Put(t, d, m)
+	for _, o := range []model.Object{m, model.Socket{Path: sock}} {
+		if err := d.Delete(deadline(t), o); err != nil {
+			t.Error(err)
+		}
+	}
+	same(t, d)
 }
 
 // A memif that is ours stands in the way of another on its socket.

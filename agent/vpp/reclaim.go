@@ -217,8 +217,12 @@ func (x *index) losses(snap *snapshot) map[model.Tag]loss {
 		note(tag, l)
 	}
 	for tag, i := range x.byTag {
+		at := place{i.idx, i.name}
+		if _, mark := model.ParseLabel(i.mark); mark == "" && lost[tag].at == at {
+			continue // it had lost its mark before it lost its tag
+		}
 		if model.Ours(i.mark) {
-			note(tag, loss{place{i.idx, i.name}, i.mark})
+			note(tag, loss{at, i.mark})
 		}
 	}
 	return lost

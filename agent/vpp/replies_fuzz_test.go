@@ -15,6 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"go.fd.io/govpp/adapter/socketclient"
+	interfaces "go.fd.io/govpp/binapi/interface"
+	"go.fd.io/govpp/binapi/interface_types"
+	"go.fd.io/govpp/binapi/memif"
+	"go.fd.io/govpp/core"
+
 	"github.com/vpp-cni/vpp-cni/agent/vpp"
 	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/test/vppsim"
@@ -171,11 +177,16 @@ func (r *liar) tell(w io.Writer, header [frameHeader]byte, msg []byte) bool {
 	return true
 }
 
-// FuzzReplies lets a VPP tell lies, in any order: other ids and contexts, cut
-// and endless messages, huge counts, dumps that do not end, a broken connection.
-// The driver's calls end in their time, with whatever error, it takes no more
-// memory than a dump may, and it ends when it is told to.
+// FuzzReplies lets a VPP with interfaces of ours tell lies, in any order: other
+// ids and contexts, cut and endless messages, huge counts, other tags, dumps that
+// do not end, a broken connection. The driver's calls end in their time, with
+// whatever error, it takes no more memory than a dump may, and it ends when it is
+// told to.
 func FuzzReplies(f *testing.F) {
+	f.Add([]byte{})           // nothing but the truth
+	for message := range 20 { // of the dumps: interfaces, sockets, memifs
+		f.Add(append(make([]byte, 3*(5+message)), 13, 70, 0)) // a tag without an end
+	}
 	for op := range byte(16) {
 		for _, at := range []byte{0, 2, 6, 10, 20} {
 			f.Add([]byte{op, at, 255})                                              // in the greeting
@@ -194,6 +205,10 @@ func FuzzReplies(f *testing.F) {
 		}
 		var before runtime.MemStats
 		runtime.ReadMemStats(&before)
+		if err := sim.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		o := furnish(t, sim.APISocket())
 		r := startLiar(t, sim.APISocket(), script)
 		defer r.close()
 		v := vpp.New(vpp.Config{Socket: r.path(), RunDir: "/run/vpp-cni", CallTimeout: callTimeout})
@@ -206,11 +221,11 @@ func FuzzReplies(f *testing.F) {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		for name, call := range calls(v) {
+		for _, c := range calls(v, o) {
 			start := time.Now()
-			_ = call(ctx)
+			_ = c.call(ctx)
 			if took := time.Since(start); took > 10*time.Second { // a call may take several round trips
-				t.Errorf("%s took %v", name, took)
+				t.Errorf("%s took %v", c.name, took)
 			}
 		}
 		cancel()
@@ -225,6 +240,73 @@ func FuzzReplies(f *testing.F) {
 			t.Errorf("%d MB more memory", (after.Sys-before.Sys)>>20)
 		}
 	})
+}
+
+// TestNoLies: where nothing is a lie the calls of FuzzReplies find what stands in
+// VPP, give net2 its mark and its tag back, and put net1 in a leftover's place.
+func TestNoLies(t *testing.T) {
+	sim, err := vppsim.Start(vppsim.Config{APISocket: filepath.Join(t.TempDir(), "api.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	o := furnish(t, sim.APISocket())
+	r := startLiar(t, sim.APISocket(), nil)
+	defer r.close()
+	v := vpp.New(vpp.Config{Socket: r.path(), RunDir: "/run/vpp-cni", CallTimeout: time.Minute})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = v.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	for !v.Info().Connected {
+		time.Sleep(time.Millisecond)
+	}
+	net2, net3 := netMemif("net2"), netMemif("net3")
+	steps := map[string]struct {
+		mark      model.Mark // of net2; empty: its own
+		leftovers int
+	}{
+		"dump":             {"", 2},
+		"loss of the mark": {model.LostMark, 2},
+		"loss of the tag":  {"", 3},
+		"reclaim":          {"", 1},
+		"put and delete":   {"", 0},
+	}
+	for _, c := range calls(v, o) {
+		if err := c.call(ctx); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		want, ok := steps[c.name]
+		if !ok {
+			continue
+		}
+		objects, err := v.Dump(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have, leftovers := map[model.ID]model.Object{}, 0
+		for _, o := range objects {
+			have[o.ID()] = o
+			if model.Leftover(o.ID()) {
+				leftovers++
+			}
+		}
+		if leftovers != want.leftovers {
+			t.Errorf("after %s: %d leftovers, want %d", c.name, leftovers, want.leftovers)
+		}
+		m, there := have[net2.ID()].(model.Memif)
+		if lost := c.name == "loss of the tag"; there == lost {
+			t.Errorf("after %s: net2 is found: %t", c.name, there)
+		} else if other := model.OtherSecret(net2, m); there && (other != (want.mark != "") || other && m.Mark != want.mark) {
+			t.Errorf("after %s: net2 is %+v, with another secret: %t", c.name, m, other)
+		}
+		if sub := have[model.ID{Kind: model.KindSubInterface, Name: string(model.SubTag(net2.Tag, 100))}]; sub == nil {
+			t.Errorf("after %s: no sub-interface of net2", c.name)
+		}
+		if _, reclaimed := have[net3.ID()]; reclaimed != (want.leftovers < 2) {
+			t.Errorf("after %s: net3 has its tag: %t", c.name, reclaimed)
+		}
+	}
 }
 
 // TestDumpWithoutEnd: a dump that never ends is an error, however long a call
@@ -251,14 +333,89 @@ func TestDumpWithoutEnd(t *testing.T) {
 	}
 }
 
-// calls are what the agents ask of VPP.
-func calls(v *vpp.VPP) map[string]func(context.Context) error {
-	const dir = "/run/vpp-cni/pods/p"
-	m := model.Memif{Tag: "vpp-cni/net1/c", Socket: dir + "/net1.memif", Master: false, MAC: model.MAC{2, 0, 0, 0, 0, 1}}
-	return map[string]func(context.Context) error{
-		"dump":    func(ctx context.Context) error { _, err := v.Dump(ctx); return err },
-		"refresh": v.RefreshInterfaces,
-		"put and delete": func(ctx context.Context) error {
+const podDir = "/run/vpp-cni/pods/p"
+
+// netMemif is an attachment's memif. It is a slave: a master would make its socket.
+func netMemif(ifname string) model.Memif {
+	return model.Memif{
+		Tag: model.AttachmentTag(ifname, "c"), Socket: podDir + "/" + ifname + ".memif",
+		MAC: model.MAC{2, 0, 0, 0, 0, 1}, Secret: model.NewSecret("hunter2"),
+	}
+}
+
+// operator is somebody else who speaks to VPP, without lies.
+type operator struct {
+	interfaces interfaces.RPCService
+	memif      memif.RPCService
+	// net2 is the index of the memif with a tag.
+	net2 interface_types.InterfaceIndex
+}
+
+// furnish has VPP hold what the driver finds: net2, a memif of ours with its mark,
+// a VLAN sub-interface on it, and in the places of net1 and net3 leftovers, memifs
+// that have no tag.
+func furnish(tb testing.TB, socket string) *operator {
+	tb.Helper()
+	conn, err := core.Connect(socketclient.NewVppClient(socket))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(conn.Disconnect)
+	o := &operator{interfaces: interfaces.NewServiceClient(conn), memif: memif.NewServiceClient(conn)}
+	ctx := context.Background()
+	for n, m := range []model.Memif{netMemif("net1"), netMemif("net2"), netMemif("net3")} {
+		id := uint32(n + 1)
+		_, err = o.memif.MemifSocketFilenameAddDelV2(ctx, &memif.MemifSocketFilenameAddDelV2{IsAdd: true, SocketID: id, SocketFilename: m.Socket})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		made, err := o.memif.MemifCreateV2(ctx, &memif.MemifCreateV2{Role: memif.MEMIF_ROLE_API_SLAVE, SocketID: id})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if id == 2 {
+			o.net2 = made.SwIfIndex
+		}
+	}
+	sub, err := o.interfaces.CreateVlanSubif(ctx, &interfaces.CreateVlanSubif{SwIfIndex: o.net2, VlanID: 100})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	err = errors.Join(
+		o.tag(ctx, o.net2, model.Label(netMemif("net2"))),
+		o.tag(ctx, sub.SwIfIndex, string(model.SubTag(netMemif("net2").Tag, 100))))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return o
+}
+
+// tag sets an interface's tag, or removes it.
+func (o *operator) tag(ctx context.Context, idx interface_types.InterfaceIndex, tag string) error {
+	_, err := o.interfaces.SwInterfaceTagAddDel(ctx, &interfaces.SwInterfaceTagAddDel{IsAdd: tag != "", SwIfIndex: idx, Tag: tag})
+	return err
+}
+
+type named struct {
+	name string
+	call func(context.Context) error
+}
+
+// calls are what the agents ask of VPP, with what somebody else does meanwhile.
+func calls(v *vpp.VPP, o *operator) []named {
+	m := netMemif("net1")
+	net2, net3 := netMemif("net2"), netMemif("net3")
+	return []named{
+		{"dump", func(ctx context.Context) error { _, err := v.Dump(ctx); return err }},
+		{"loss of the mark", func(ctx context.Context) error { return o.tag(ctx, o.net2, string(net2.Tag)) }},
+		{"refresh", v.RefreshInterfaces},
+		{"loss of the tag", func(ctx context.Context) error { return o.tag(ctx, o.net2, "") }},
+		{"reclaim", func(ctx context.Context) error {
+			sub := model.SubInterface{Tag: model.SubTag(net2.Tag, 100), Parent: net2.ID(), VLAN: 100}
+			v.Reclaim(ctx, []model.Object{net2, sub, net3})
+			return nil
+		}},
+		{"put and delete", func(ctx context.Context) error {
 			objects := []model.Object{
 				model.BridgeDomain{DomainID: 7},
 				model.Socket{Path: m.Socket},
@@ -275,6 +432,6 @@ func calls(v *vpp.VPP) map[string]func(context.Context) error {
 				errs = append(errs, v.Delete(ctx, objects[len(objects)-1-i]))
 			}
 			return errors.Join(errs...)
-		},
+		}},
 	}
 }

@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/vpp-cni/vpp-cni/schema"
@@ -36,11 +38,15 @@ func FuzzRequests(f *testing.F) {
 	}
 	watch := &etcdserverpb.WatchCreateRequest{Key: []byte("status/"), RangeEnd: []byte("status0"), StartRevision: 5, PrevKv: true}
 	for kind, m := range []proto.Message{all, put, del, txn, watch} {
-		b, err := proto.Marshal(m)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(uint8(kind), b)
+		f.Add(uint8(kind), marshal(f, m))
+	}
+	for _, w := range []*etcdserverpb.WatchCreateRequest{
+		{Key: []byte("interfaces/net1"), StartRevision: 1},
+		{RangeEnd: []byte{0}, StartRevision: 8, PrevKv: true, Filters: []etcdserverpb.WatchCreateRequest_FilterType{etcdserverpb.WatchCreateRequest_NOPUT}},
+		{Key: []byte("interfaces/net2"), RangeEnd: []byte{0}, StartRevision: 4, Filters: []etcdserverpb.WatchCreateRequest_FilterType{etcdserverpb.WatchCreateRequest_NODELETE}},
+		{Key: []byte{0}, RangeEnd: []byte{0}},
+	} {
+		f.Add(uint8(4), marshal(f, w))
 	}
 	v, p := fuzzView(), policy{DefaultLimits}
 	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
@@ -68,10 +74,19 @@ func FuzzRequests(f *testing.F) {
 		case 4:
 			var r etcdserverpb.WatchCreateRequest
 			if proto.Unmarshal(data, &r) == nil {
-				newWatch(v, &r).events(v.history)
+				tells(t, v, &r)
 			}
 		}
 	})
+}
+
+func marshal(tb testing.TB, m proto.Message) []byte {
+	tb.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }
 
 func shows(t *testing.T, v view, r *etcdserverpb.RangeRequest) {
@@ -139,5 +154,37 @@ func transacts(t *testing.T, v view, p policy, r *etcdserverpb.TxnRequest) {
 		if g := guard(ops); n > 0 && (len(g) != 1 || len(g[0].GetRequestTxn().GetCompare()) != n) {
 			t.Errorf("%d puts have the guards %v", n, g)
 		}
+	}
+}
+
+// tells looks at what a watch is told of the history: each change that it asked
+// for once and in order, with the value before only where it asked for that.
+func tells(t *testing.T, v view, r *etcdserverpb.WatchCreateRequest) {
+	t.Helper()
+	key, end, first := string(r.Key), string(r.RangeEnd), r.StartRevision
+	if first == 0 {
+		first = v.rev + 1
+	}
+	events := newWatch(v, r).events(v.history)
+	for _, ch := range v.history {
+		k, filter := string(ch.kv.Key), etcdserverpb.WatchCreateRequest_NOPUT
+		if ch.delete {
+			filter = etcdserverpb.WatchCreateRequest_NODELETE
+		}
+		asked := end == "" && k == key || k >= key && end != "" && (end == "\x00" || k < end)
+		if !asked || ch.rev() < first || slices.Contains(r.Filters, filter) {
+			continue
+		}
+		if len(events) == 0 || events[0].Kv != ch.kv || (events[0].Type == mvccpb.Event_DELETE) != ch.delete {
+			t.Errorf("%v is not told of %v: %v", r, ch.kv, events)
+			return
+		}
+		if prev := events[0].PrevKv; prev != nil && (!r.PrevKv || string(prev.Key) != k || prev.ModRevision >= ch.rev()) {
+			t.Errorf("%v is told of %v with %v before it", r, ch.kv, prev)
+		}
+		events = events[1:]
+	}
+	if len(events) > 0 {
+		t.Errorf("%v is told of %v too", r, events)
 	}
 }

@@ -15,7 +15,7 @@ var (
 )
 
 // TestSecurityNamesItsTests: each test that SECURITY.md calls as a witness is
-// there.
+// there, and each fuzz target stands in its table of hostile input.
 func TestSecurityNamesItsTests(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
@@ -36,10 +36,8 @@ func TestSecurityNamesItsTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := map[string]bool{}
-	for _, m := range testNamed.FindAllSubmatch(text, -1) {
-		name := string(m[1])
-		named[name] = true
+	named := namedIn(string(text))
+	for name := range named {
 		if !defined[name] {
 			t.Errorf("SECURITY.md names %s, which is not there", name)
 		}
@@ -47,4 +45,21 @@ func TestSecurityNamesItsTests(t *testing.T) {
 	if len(named) < 40 {
 		t.Errorf("SECURITY.md names %d tests", len(named))
 	}
+	_, table, _ := strings.Cut(string(text), "\n## Hostile input\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	fuzzed := namedIn(table)
+	for name := range defined {
+		if strings.HasPrefix(name, "Fuzz") && !fuzzed[name] {
+			t.Errorf("SECURITY.md does not name %s under \"Hostile input\"", name)
+		}
+	}
+}
+
+// namedIn are the tests that a text names.
+func namedIn(text string) map[string]bool {
+	named := map[string]bool{}
+	for _, m := range testNamed.FindAllStringSubmatch(text, -1) {
+		named[m[1]] = true
+	}
+	return named
 }

@@ -64,15 +64,15 @@ type cache struct {
 	pods map[schema.PodID]*known
 	// sockets are the pods that have a socket: what is known of them stays.
 	sockets map[schema.PodID]bool
+	// leaving are those that have neither and were changed at rev itself.
+	leaving map[schema.PodID]bool
 	rev     int64
 	cluster uint64
 	// life counts the snapshots; a watch belongs to one of them.
 	life uint64
 	// settled: the changes of the snapshot's own revision have been told.
 	settled bool
-	// floor is from where on the history of a pod is known that has no entry.
-	floor int64
-	stale error
+	stale   error
 	// advanced is fired whenever rev or stale change.
 	advanced signal
 	onState  func(error)
@@ -81,7 +81,7 @@ type cache struct {
 func newCache(l Limits, onState func(error)) *cache {
 	return &cache{
 		limits: l, nudges: make(chan struct{}, 1), pods: map[schema.PodID]*known{}, sockets: map[schema.PodID]bool{},
-		stale: errNotRead, onState: onState,
+		leaving: map[schema.PodID]bool{}, stale: errNotRead, onState: onState,
 	}
 }
 
@@ -125,8 +125,9 @@ func (c *cache) Snapshot(entries map[string]store.Entry, rev int64) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rev, c.floor, c.settled, c.stale = rev, rev, false, nil
+	c.rev, c.settled, c.stale = rev, false, nil
 	c.life++
+	clear(c.leaving)
 	for id, p := range c.pods {
 		if spaces[id] == nil && !c.sockets[id] {
 			delete(c.pods, id)
@@ -146,11 +147,17 @@ func (c *cache) Snapshot(entries map[string]store.Entry, rev int64) {
 func (c *cache) entry(id schema.PodID) *known {
 	p := c.pods[id]
 	if p == nil {
-		p = &known{keyspace: keyspace{compact: c.floor}}
+		p = c.nothing()
 		c.pods[id] = p
 	}
 	return p
 }
+
+// nothing is what is known of a pod that has no entry: it has no keys, and was
+// not changed at rev or later, as drop sees to. So its history is whole from rev
+// on, where store.Follow watches from; rev says nothing of other pods that each
+// answer does not.
+func (c *cache) nothing() *known { return &known{keyspace: keyspace{compact: c.rev}} }
 
 // Changed notes a change; Progress shows it.
 func (c *cache) Changed(key string, e *store.Entry, rev int64) { c.note(key, e, rev, false) }
@@ -185,6 +192,9 @@ func (c *cache) Progress(rev int64) {
 		p.changed.fire()
 		c.drop(id, p)
 	}
+	for id := range c.leaving {
+		c.drop(id, c.pods[id])
+	}
 	if !c.settled {
 		c.settled = true
 		c.wakeAll()
@@ -192,10 +202,17 @@ func (c *cache) Progress(rev int64) {
 	c.advanced.fire()
 }
 
-// drop forgets a pod that has neither keys nor a socket.
+// drop forgets a pod that has neither keys nor a socket. One that was changed at
+// rev itself leaves at a later revision: a client that takes up its watch here, on
+// a socket made anew, is told of that change.
 func (c *cache) drop(id schema.PodID, p *known) {
-	if len(p.kvs) == 0 && !c.sockets[id] {
-		c.floor = c.rev
+	switch {
+	case len(p.kvs) > 0 || c.sockets[id]:
+		delete(c.leaving, id)
+	case p.last() >= c.rev:
+		c.leaving[id] = true
+	default:
+		delete(c.leaving, id)
 		delete(c.pods, id)
 	}
 }
@@ -231,6 +248,7 @@ func (c *cache) open(id schema.PodID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sockets[id] = true
+	delete(c.leaving, id)
 	c.entry(id)
 }
 
@@ -270,7 +288,10 @@ func (v view) vouched() bool { return v.settled && v.stale == nil }
 func (c *cache) look(id schema.PodID) (view, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.entry(id)
+	p := c.pods[id]
+	if p == nil { // its socket is being closed
+		p = c.nothing()
+	}
 	return view{
 		kvs: p.kvs, history: p.history, compact: p.compact, rev: c.rev, cluster: c.cluster, life: c.life,
 		settled: c.settled, stale: c.stale, changed: p.changed.wait(),

@@ -85,6 +85,14 @@ func (k *keyspace) note(c change) {
 	k.size += c.size()
 }
 
+// last is the revision of the newest change that is known, 0 for none.
+func (k *keyspace) last() int64 {
+	if len(k.history) == 0 {
+		return 0
+	}
+	return k.history[len(k.history)-1].rev()
+}
+
 // trim forgets whole revisions of the history until it is within its bounds. The
 // newest one stays.
 func (k *keyspace) trim(changes, size int) {

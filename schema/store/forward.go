@@ -8,13 +8,20 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
+
+// maxForwarded is the longest answer that Forward takes, in bytes. A pod's keys
+// are far less; a transaction may ask for them many times over.
+const maxForwarded = 8 << 20
 
 // Forward carries out a transaction of keys that are relative to prefix, itself
 // relative to the subtree's root, while the presence is this owner's, and
 // answers with keys relative to it again. It looks at nothing in req: what may
 // be in there is the caller's to check. etcd's own refusals stay recognisable
-// (status.FromError); nothing was done then.
+// (status.FromError); nothing was done then. While etcd is away it waits for it,
+// for Config.RequestTimeout. An answer of more than 8 MiB is an error although the
+// transaction was carried out.
 func (t *Subtree) Forward(ctx context.Context, prefix string, req *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse, error) {
 	m := mapping{prefix: t.root + prefix}
 	outer := &etcdserverpb.TxnRequest{Success: []*etcdserverpb.RequestOp{
@@ -30,7 +37,8 @@ func (t *Subtree) Forward(ctx context.Context, prefix string, req *etcdserverpb.
 	}
 	var resp *etcdserverpb.TxnResponse
 	err := t.s.call(ctx, what, func(ctx context.Context, c *clientv3.Client) (err error) {
-		resp, err = etcdserverpb.NewKVClient(c.ActiveConnection()).Txn(ctx, outer)
+		resp, err = etcdserverpb.NewKVClient(c.ActiveConnection()).Txn(ctx, outer,
+			grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxForwarded))
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -356,12 +357,30 @@ func (d *Daemon) resync(ctx context.Context) {
 			}
 		})
 	}
-	if rep.Clean {
-		for key := range d.orphans {
-			if d.records[d.cfg.Contract.desiredKey(key)] == nil {
-				d.pub.remove(key)
-			}
+	if rep.Clean || len(rep.Left) > 0 {
+		d.bury(rep.Left)
+	}
+}
+
+// bury removes the statuses without a desired value after a pass that left what is
+// given. A pod's directory that cannot be removed keeps the statuses of its pod,
+// and those that do not say whose they are. What is left in VPP keeps all of them:
+// it does not always tell whose it was.
+func (d *Daemon) bury(left []model.ID) {
+	stuck := map[string]bool{}
+	for _, id := range left {
+		if id.Kind != model.KindDirectory {
+			return
 		}
-		clear(d.orphans)
+		stuck[id.Name] = true
+	}
+	for key := range d.orphans {
+		if s, _ := d.pub.last(key); len(stuck) > 0 && (s.SocketPath == "" || stuck[filepath.Dir(s.SocketPath)]) {
+			continue
+		}
+		if d.records[d.cfg.Contract.desiredKey(key)] == nil {
+			d.pub.remove(key)
+		}
+		delete(d.orphans, key)
 	}
 }

@@ -2,7 +2,9 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/vpp-cni/vpp-cni/agent/daemon"
+	"github.com/vpp-cni/vpp-cni/agent/reconcile"
+	"github.com/vpp-cni/vpp-cni/agent/vpp/model"
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
 )
@@ -222,5 +226,67 @@ func TestEmptyAnswerOfALaggingMember(t *testing.T) {
 	b.await("c1", 0, "Ready/Applied")
 	if n := b.written(); len(n) > 0 {
 		t.Errorf("writes to VPP: %v", n)
+	}
+}
+
+// sticky is a driver that cannot remove one object.
+type sticky struct {
+	reconcile.Driver
+
+	mu    sync.Mutex
+	stays string
+}
+
+func (s *sticky) Delete(ctx context.Context, have model.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have.ID().Name == s.stays {
+		return errors.New("it stays")
+	}
+	return s.Driver.Delete(ctx, have)
+}
+
+func (s *sticky) free() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stays = ""
+}
+
+// TestStuckDirectoryHoldsNobodyUp: a pod's directory that cannot be removed keeps
+// that pod's status, and no other pod's.
+func TestStuckDirectoryHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.startVPP()
+	b.start()
+	pods := map[string]string{"c1": "p1", "c2": "p2", "c3": "p3"}
+	for c, p := range pods {
+		b.put(c, host(p))
+	}
+	for c := range pods {
+		b.await(c, 0, "Ready/Applied")
+	}
+	b.stop()
+	must(t, errors.Join(b.detach("c1"), b.detach("c2")))
+	b.tombstone("unknown") // it does not say whose it is
+	stuck := &sticky{stays: filepath.Join(b.runDir, "pods", "p1")}
+	b.start(func(c *daemon.Config) {
+		stuck.Driver = c.Drivers[0]
+		c.Drivers = append([]reconcile.Driver{stuck}, c.Drivers[1:]...)
+		c.Audit = 300 * time.Millisecond
+	})
+	b.awaitGone("c2")
+	time.Sleep(time.Second) // some passes more
+	for _, c := range []string{"c1", "unknown"} {
+		if s, err := b.status(c); err != nil || s == nil {
+			t.Errorf("status of %s: %v, %v: want it to stay", c, describe(s), err)
+		}
+	}
+	b.await("c3", 0, "Ready/Applied")
+	stuck.free()
+	b.awaitGone("c1")
+	b.awaitGone("unknown")
+	if diff := cmp.Diff([]string{"p3"}, b.podDirs()); diff != "" {
+		t.Errorf("directories (-want +got):\n%s", diff)
 	}
 }

@@ -27,7 +27,9 @@ type Report struct {
 	Results []Result
 	// Drift are the objects that were not as last known (Resync only).
 	Drift []Difference
-	// Clean is true where a Resync left nothing behind that nobody wants.
+	// Left is what a Resync that could read everything has left behind although
+	// nobody wants it. Clean is true where that is nothing.
+	Left  []model.ID
 	Clean bool
 	Took  time.Duration
 }
@@ -65,7 +67,9 @@ func (e *Engine) Resync(ctx context.Context) (Report, error) {
 	p := e.plan(ids)
 	e.mu.Unlock()
 	rep := Report{Ops: append(reclaimed, e.apply(ctx, p)...), Drift: drift}
-	rep.Clean = err == nil && e.clean()
+	if err == nil {
+		rep.Left, rep.Clean = e.left()
+	}
 	rep.Results = e.results()
 	rep.Took = time.Since(start)
 	return rep, err
@@ -242,18 +246,18 @@ func (e *Engine) settle(id model.ID) {
 	}
 }
 
-// clean says whether nothing is left that nobody wants.
-func (e *Engine) clean() bool {
+// left is what is there and nobody wants. Clean says that there is nothing.
+func (e *Engine) left() (left []model.ID, clean bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.complete || !e.known() {
-		return false
+		return nil, false
 	}
 	keep := kept(e.actual, e.roots())
 	for id := range e.actual.objects {
 		if _, ok := keep[id]; !ok && e.wanted.object(id) == nil {
-			return false
+			left = append(left, id)
 		}
 	}
-	return true
+	return left, len(left) == 0
 }

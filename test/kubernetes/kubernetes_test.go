@@ -27,6 +27,7 @@ func TestKubernetes(t *testing.T) {
 	_ = t.Run("everything comes up from nothing", w.comesUp) &&
 		t.Run("the API server takes every manifest", w.manifests) &&
 		t.Run("two pods ping", w.twoPods) &&
+		t.Run("pods have nothing else of the node", w.admission) &&
 		t.Run("the checks bite", w.checksBite) &&
 		t.Run("a pod is deleted", w.deletePod) &&
 		t.Run("a pod is deleted by force", w.deletePodByForce) &&

@@ -126,6 +126,7 @@ var controllers = []string{
 	"garbage-collector-controller", "namespace-controller", "node-lifecycle-controller", "pod-garbage-collector-controller",
 	"replicaset-controller", "root-ca-certificate-publisher-controller", "serviceaccount-controller",
 	"serviceaccount-token-controller", "statefulset-controller", "taint-eviction-controller",
+	"validatingadmissionpolicy-status-controller",
 }
 
 func (c *Cluster) startNode(ctx context.Context) error {

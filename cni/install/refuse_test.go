@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 	"github.com/vpp-cni/vpp-cni/test/privileged"
 )
 
@@ -222,4 +223,32 @@ func TestWatch(t *testing.T) {
 		t.Errorf("said what needs no word:\n%s", stdout)
 	}
 	n.wantTree(strings.Replace(installed, "first tls.key", "second tls.key", 1))
+}
+
+// TestHalfWrittenSet: a certificate beside another one's key is not installed, and
+// what was installed stays; so it is while somebody copies a new pair.
+func TestHalfWrittenSet(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	ca, err := etcdtest.NewCA(t.TempDir())
+	n.ok(err)
+	tls := filepath.Join(n.etc, "tls")
+	n.file("config.yaml", nodeConfig+"  cert: "+tls+"/tls.crt\n  key: "+tls+"/tls.key\n")
+	copyOf := func(path, name string) string {
+		data, err := os.ReadFile(path)
+		n.ok(err)
+		n.file("tls/"+name, string(data))
+		return string(data)
+	}
+	for _, name := range []string{"first", "second"} {
+		pair, err := ca.Issue(name, nil)
+		n.ok(err)
+		copyOf(pair.Cert, "tls.crt")
+		n.fails(1, "certificate tls.crt and key tls.key: tls: ", n.all()...)
+		want := copyOf(pair.Key, "tls.key")
+		n.run(n.all()...)
+		if have, err := os.ReadFile(filepath.Join(tls, "tls.key")); err != nil || string(have) != want {
+			t.Errorf("%s key: %v, installed is\n%s", name, err, have)
+		}
+	}
 }

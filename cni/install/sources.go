@@ -2,6 +2,7 @@ package install
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -34,13 +35,17 @@ type sources struct {
 func (o options) read(check CheckPlugin) (sources, error) {
 	var s sources
 	var err error
+	var node config.File
 	if o.config != "" {
-		if s.config, err = readConfig(o.config, o.node); err != nil {
+		if s.config, node, err = readConfig(o.config, o.node); err != nil {
 			return s, err
 		}
 	}
 	if o.tls != "" {
 		if s.tls, err = readSet(o.tls); err != nil {
+			return s, err
+		}
+		if err = s.tls.fits(filepath.Join(o.etcDir, setLink), node.Etcd.Cert, node.Etcd.Key); err != nil {
 			return s, err
 		}
 	}
@@ -58,28 +63,28 @@ func (o options) read(check CheckPlugin) (sources, error) {
 }
 
 // readConfig reads a node's configuration and puts the node's name into it.
-func readConfig(path, node string) ([]byte, error) {
+func readConfig(path, node string) ([]byte, config.File, error) {
 	data, err := readSmall(path)
 	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
+		return nil, config.File{}, fmt.Errorf("--config: %w", err)
 	}
 	want, err := config.Parse(path, data)
 	if err != nil {
-		return nil, err
+		return nil, want, err
 	}
 	data = []byte(mark + strings.TrimPrefix(string(data), mark))
 	if node == "" || want.Node == node {
-		return data, nil
+		return data, want, nil
 	}
 	if want.Node != "" {
-		return nil, fmt.Errorf("configuration file %s: node is %q, and --node says %q", path, want.Node, node)
+		return nil, want, fmt.Errorf("configuration file %s: node is %q, and --node says %q", path, want.Node, node)
 	}
 	data = append(data, "\nnode: "+strconv.Quote(node)+"\n"...)
 	want.Node = node
 	if have, err := config.Parse(path, data); err != nil || !reflect.DeepEqual(have, want) {
-		return nil, fmt.Errorf("configuration file %s: a line with the node's name cannot be added to a file of this form: it must be one YAML document, a mapping in block style without the key node", path)
+		return nil, want, fmt.Errorf("configuration file %s: a line with the node's name cannot be added to a file of this form: it must be one YAML document, a mapping in block style without the key node", path)
 	}
-	return data, nil
+	return data, want, nil
 }
 
 func readSmall(path string) ([]byte, error) {
@@ -210,6 +215,20 @@ func readSet(dir string) (*set, error) {
 		return nil, fmt.Errorf("--tls: there is no file in %s", dir)
 	}
 	return s, nil
+}
+
+// fits says whether certificate and key belong together, as the configuration names
+// them where the set will be. Who copies files into a directory writes one after the
+// other: what is half written is not installed.
+func (s *set) fits(at, cert, key string) error {
+	if cert == "" || filepath.Dir(cert) != at || filepath.Dir(key) != at {
+		return nil
+	}
+	cert, key = filepath.Base(cert), filepath.Base(key)
+	if _, err := tls.X509KeyPair(s.data[cert], s.data[key]); err != nil {
+		return fmt.Errorf("--tls: certificate %s and key %s: %w", cert, key, err)
+	}
+	return nil
 }
 
 // name tells sets apart.

@@ -28,6 +28,7 @@ func TestKubernetes(t *testing.T) {
 		t.Run("the API server takes every manifest", w.manifests) &&
 		t.Run("two pods ping", w.twoPods) &&
 		t.Run("pods have nothing else of the node", w.admission) &&
+		t.Run("the node gets a certificate of its own", w.ownCertificate) &&
 		t.Run("the checks bite", w.checksBite) &&
 		t.Run("a pod is deleted", w.deletePod) &&
 		t.Run("a pod is deleted by force", w.deletePodByForce) &&
@@ -371,7 +372,7 @@ func (w *world) allGo(t *testing.T) {
 }
 
 func (w *world) uninstall(t *testing.T) {
-	w.kubectl(t, "delete", "-k", overlay(), "--timeout=60s")
+	w.kubectl(t, "delete", "-k", w.overlay, "--timeout=60s")
 	w.kubectl(t, "apply", "-k", filepath.Join(deployDir, "uninstall"))
 	w.rolledOut(t, "daemonset/vpp-cni-uninstall")
 	for _, path := range []string{"/opt/cni/bin/vpp-cni", "/opt/cni/bin/userspace", "/etc/cni/net.d/00-vpp-cni.conflist", "/etc/vpp-cni/config.yaml", "/etc/vpp-cni/tls"} {

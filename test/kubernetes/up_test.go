@@ -5,15 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"go.etcd.io/etcd/client/pkg/v3/transport"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/vpp-cni/vpp-cni/test/kubernetes/cluster"
 )
@@ -56,7 +51,7 @@ func nameVPP(ctx context.Context, c *cluster.Cluster) error {
 // STATUS; containerd 1.6 knows of no such call.
 func asksStatus() bool { return os.Getenv("CTD2") != "" }
 
-// overlay is what is applied.
+// overlay is what is applied first.
 func overlay() string {
 	if asksStatus() {
 		return "testdata/containerd2"
@@ -99,7 +94,7 @@ func up(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Logf("a node registered after %.1f s: %s", time.Since(start).Seconds(), strings.Join(strings.Fields(version), " "))
-	w := &world{Cluster: c, networks: map[string]string{"eth0": "pods"}}
+	w := &world{Cluster: c, overlay: overlay(), networks: map[string]string{"eth0": "pods"}}
 	t.Cleanup(func() {
 		w.tell(t)
 		if w.etcd != nil {
@@ -136,34 +131,14 @@ func (w *world) install(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(runDir, 0o755), os.WriteFile(bootID, []byte("first\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	pki := filepath.Join(cluster.StateDir, "etcd-pki")
-	secrets, err := exec.CommandContext(t.Context(), filepath.Join(deployDir, "etcd-certificates.sh"), pki, cluster.NodeIP).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	secrets := certificates(t, pki, cluster.NodeIP)
 	w.kubectl(t, "label", "node", cluster.NodeName, "vpp-cni/etcd=true")
 	w.kubectl(t, "apply", "-k", filepath.Join(deployDir, "namespace"))
-	if _, err := w.KubectlApply(t.Context(), string(secrets), "apply", "-f", "-"); err != nil {
+	if _, err := w.KubectlApply(t.Context(), secrets, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "apply", "-k", overlay())
-	w.connect(t, pki)
-}
-
-// connect makes a client of the etcd in the cluster.
-func (w *world) connect(t *testing.T, pki string) {
-	t.Helper()
-	info := transport.TLSInfo{
-		CertFile: filepath.Join(pki, "client.crt"), KeyFile: filepath.Join(pki, "client.key"), TrustedCAFile: filepath.Join(pki, "ca.crt"),
-	}
-	tls, err := info.ClientConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{"https://" + cluster.NodeIP + ":22379"}, TLS: tls, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.kubectl(t, "apply", "-k", w.overlay)
+	w.etcd = connect(t, "client")
 }
 
 // nodeReady is nil if the node is Ready.

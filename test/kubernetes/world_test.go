@@ -37,6 +37,8 @@ const (
 type world struct {
 	*cluster.Cluster
 	etcd *clientv3.Client
+	// overlay is what is applied of deploy/kubernetes.
+	overlay string
 	// empty is what the host's VPP held before the first pod.
 	empty []string
 	// networks are the names of the pods' networks by interface.

@@ -132,7 +132,7 @@ func (w *world) install(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := certificates(t, pki, cluster.NodeIP)
-	w.kubectl(t, "label", "node", cluster.NodeName, "vpp-cni/etcd=true")
+	w.kubectl(t, "label", "node", cluster.NodeName, "node-restriction.kubernetes.io/vpp-cni-etcd=true")
 	w.kubectl(t, "apply", "-k", filepath.Join(deployDir, "namespace"))
 	if _, err := w.KubectlApply(t.Context(), secrets, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 
 	strict "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/vpp-cni/vpp-cni/schema/file"
 )
 
 // Env is the environment variable that names the file where neither a flag nor
@@ -23,9 +25,6 @@ const Env = "VPP_CNI_CONFIG"
 
 // DefaultPath is read when no other file is named; it may be missing.
 const DefaultPath = "/etc/vpp-cni/config.yaml"
-
-// maxFile is the largest file in bytes that Load reads.
-const maxFile = 1 << 20
 
 // File is the configuration of a node. Every field may be left out.
 type File struct {
@@ -180,7 +179,7 @@ func Load(path string) (File, error) {
 	if name == "" {
 		name = DefaultPath
 	}
-	data, err := read(name)
+	data, err := file.Read(name)
 	if path == "" && errors.Is(err, fs.ErrNotExist) {
 		return Default(), nil
 	}
@@ -213,20 +212,6 @@ func decode(data []byte, f *File) error {
 	return errors.Join(append(unknown, err)...)
 }
 
-func read(name string) ([]byte, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	if st.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are allowed", name, st.Size(), maxFile)
-	}
-	return os.ReadFile(name) //nolint:gosec // the operator names the file
-}
-
 // maxReason is how much of what a decoder says stands in an error, in bytes.
 const maxReason = 500
 
@@ -252,7 +237,7 @@ func plain(err error) string {
 // BootID is the kernel's id of this boot of the node; empty where it cannot be
 // read.
 func (f File) BootID() string {
-	data, err := os.ReadFile(f.BootIDFile)
+	data, err := file.Read(f.BootIDFile)
 	if err != nil {
 		return ""
 	}

@@ -2,10 +2,13 @@ package config_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -189,6 +192,23 @@ func TestBootID(t *testing.T) {
 		if got := f.BootID(); got != "" {
 			t.Errorf("boot id %q from file %q, want none", got, name)
 		}
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fifo, "/dev/zero"} {
+		f.BootIDFile = name
+		if got := f.BootID(); got != "" {
+			t.Errorf("boot id of %d bytes from %s", len(got), name)
+		}
+		if _, err := config.Load(name); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("configuration %s: %v", name, err)
+		}
+	}
+	// Its size is 0, and it has more than is read.
+	if _, err := config.Load("/proc/kallsyms"); err == nil || !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a large file of /proc: %v", err)
 	}
 	if config.Default().BootID() == "" {
 		t.Error("the kernel's boot id is not read")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,53 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("error %q, want it to say %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestCredentialFiles: a network configuration may name any file of the node. None
+// makes Open wait or read without end, and the error names the field and shows
+// nothing of the file.
+func TestCredentialFiles(t *testing.T) {
+	const content = "what-is-in-it"
+	dir := t.TempDir()
+	fifo, small, large := filepath.Join(dir, "fifo"), filepath.Join(dir, "small"), filepath.Join(dir, "large")
+	is(t, syscall.Mkfifo(fifo, 0o600), nil)
+	is(t, os.WriteFile(small, []byte(content), 0o600), nil)
+	is(t, os.WriteFile(large, []byte(strings.Repeat(content, 1<<20)), 0o600), nil)
+	for path, why := range map[string]string{
+		fifo: "not a regular file", "/dev/zero": "not a regular file", dir: "not a regular file",
+		large: "too large", "/proc/self/status": "", small: "",
+	} {
+		for field, cfg := range map[string]store.Config{
+			"cacert":       {CACert: path},
+			"cert":         {Cert: path, Key: small},
+			"key":          {Cert: small, Key: path},
+			"passwordFile": {User: "u", PasswordFile: path},
+		} {
+			cfg.Endpoints = []string{"127.0.0.1:1"}
+			opened := make(chan error, 1)
+			go func() {
+				s, err := store.Open(cfg)
+				if err == nil {
+					err = s.Close()
+				}
+				opened <- err
+			}()
+			select {
+			case err := <-opened:
+				text := errText(err)
+				if takes := field == "passwordFile" && why == ""; takes != (err == nil) {
+					t.Errorf("%s %s: %v", field, path, err)
+				} else if !takes && (why != "" && !strings.Contains(text, field+": ") || !strings.Contains(text, path) || !strings.Contains(text, why)) {
+					t.Errorf("%s %s: the error is %q, want it to name both and say %q", field, path, text, why)
+				}
+				if strings.Contains(text, content) || strings.Contains(text, "TracerPid") {
+					t.Errorf("%s %s: the error shows what is in it: %q", field, path, text)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s %s is still being read", field, path)
+			}
+		}
 	}
 }
 

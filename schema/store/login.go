@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+
+	"github.com/vpp-cni/vpp-cni/schema/file"
 )
 
 // login gives every call the token of a user with a password. Its own log-ins
@@ -209,7 +210,7 @@ func badToken(err error) bool {
 }
 
 func readPassword(path string) (string, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := file.Read(path)
 	if err != nil {
 		return "", fmt.Errorf("passwordFile: %w", err)
 	}

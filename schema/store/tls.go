@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/vpp-cni/vpp-cni/schema/file"
 )
 
 // certificates are the files of Config that make a connection TLS. They are read
@@ -114,7 +116,7 @@ func (f *certificates) check(now time.Time) error {
 }
 
 func readPool(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	pem, err := file.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("cacert: %w", err)
 	}
@@ -126,7 +128,15 @@ func readPool(path string) (*x509.CertPool, error) {
 }
 
 func readPair(cert, key string) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	certPEM, err := file.Read(cert)
+	if err != nil {
+		return nil, fmt.Errorf("cert: %w", err)
+	}
+	keyPEM, err := file.Read(key)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("cert %s with key %s: %w", cert, key, err)
 	}

@@ -102,14 +102,15 @@ func (g *Gateway) open(ctx context.Context, id schema.PodID, dir *os.Root, o mod
 	if err := g.cfg.Dirs.Clear(ctx, o.Path); err != nil {
 		return fmt.Errorf("put %s: %w", o.ID(), err)
 	}
-	l, file, err := bind(ctx, dir)
+	s, err := g.listen(ctx, dir, id)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", o.ID(), err)
 	}
 	if err = g.cfg.Dirs.Settle(o.Path); err != nil {
-		return errors.Join(fmt.Errorf("put %s: %w", o.ID(), err), l.Close())
+		return errors.Join(fmt.Errorf("put %s: %w", o.ID(), err), s.l.Close())
 	}
-	return g.begin(ctx, &socket{p: newPod(id, g.cfg.Limits), path: o.Path, file: file, done: make(chan struct{})}, l)
+	s.path = o.Path
+	return g.begin(s)
 }
 
 // Delete ends the socket with its connections and removes its file, where it is

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -31,6 +30,8 @@ const (
 	// windowBytes bounds what a pod may send ahead on one stream; HTTP/2 has no
 	// smaller window.
 	windowBytes = 64 << 10
+	// stopPatience is how long Close waits for the connections' end.
+	stopPatience = 2 * time.Second
 )
 
 // Tree is the node's part of etcd.
@@ -71,7 +72,13 @@ type Gateway struct {
 
 	mu      sync.Mutex
 	sockets map[schema.PodID]*socket
+	places  map[schema.PodID]int // that are taken, see take
 	closed  bool
+
+	// How the gateway meets what pods pass to it; a test may change them before
+	// there is a socket.
+	lingers     time.Duration
+	takesRights bool
 }
 
 // New makes a gateway without sockets.
@@ -79,7 +86,7 @@ func New(cfg Config) *Gateway {
 	cfg.Limits = cfg.Limits.withDefaults()
 	g := &Gateway{
 		cfg: cfg, policy: policy{cfg.Limits}, cache: newCache(cfg.Limits, cfg.OnState), metrics: newMetrics(),
-		sockets: map[schema.PodID]*socket{},
+		sockets: map[schema.PodID]*socket{}, places: map[schema.PodID]int{}, lingers: lingers,
 	}
 	g.server = grpc.NewServer(
 		grpc.Creds(identity{}),
@@ -119,26 +126,32 @@ func (g *Gateway) Close() {
 	for _, s := range g.all() {
 		g.end(s)
 	}
-	g.server.Stop()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		g.server.Stop()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(stopPatience):
+		g.cfg.Log.Warn("pods' connections are still being closed, not waiting for them")
+	}
 }
 
-// begin serves a socket, for longer than ctx lasts.
-func (g *Gateway) begin(ctx context.Context, s *socket, l *net.UnixListener) error {
+// begin serves a socket.
+func (g *Gateway) begin(s *socket) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed || g.sockets[s.p.id] != nil {
-		return errors.Join(fmt.Errorf("put %s: the gateway is closed, or serves it already", s.path), l.Close())
+		return errors.Join(fmt.Errorf("put %s: the gateway is closed, or serves it already", s.path), s.l.Close())
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.l = &listener{UnixListener: l, g: g, p: s.p, ctx: ctx, cancel: cancel}
 	g.sockets[s.p.id] = s
 	g.cache.open(s.p.id)
 	g.metrics.sockets.Inc()
 	go func() {
-		defer close(s.done)
-		if err := g.server.Serve(s.l); err != nil && ctx.Err() == nil {
-			g.cfg.Log.WithFields(logrus.Fields{"pod": s.p.id, "err": err}).Warn("gateway socket ended, the next audit opens it again")
+		if err := g.server.Serve(s.l); err != nil && s.l.ctx.Err() == nil {
 			g.drop(s)
+			g.cfg.Log.WithFields(logrus.Fields{"pod": s.p.id, "err": err}).Warn("gateway socket ended, the next audit opens it again")
 		}
 	}()
 	return nil
@@ -157,14 +170,14 @@ func (g *Gateway) drop(s *socket) bool {
 	return true
 }
 
-// end closes a socket and waits until nobody is served on it.
+// end closes a socket and its connections. It waits for nothing: what a pod has
+// sent may hold a close up.
 func (g *Gateway) end(s *socket) {
 	if !g.drop(s) {
 		return
 	}
-	_ = s.l.Close() // it was closed already, or is now
+	_ = s.l.Close()
 	s.p.close()
-	<-s.done
 }
 
 // unary and streaming stand before every request.

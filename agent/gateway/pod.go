@@ -106,15 +106,16 @@ func (p *pod) close() {
 // conn is a pod's connection. It is read no faster than the pod may send: what
 // costs the node is every frame, not only the requests.
 type conn struct {
-	net.Conn
+	*net.UnixConn
 	p      *pod
 	g      *Gateway
+	using  sync.RWMutex // held while the descriptor is in use
 	once   sync.Once
 	closed chan struct{}
 }
 
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b[:min(len(b), byteBurst)])
+	n, err := c.read(b[:min(len(b), byteBurst)])
 	if n == 0 {
 		return n, err
 	}
@@ -129,16 +130,6 @@ func (c *conn) Read(b []byte) (int, error) {
 	case <-c.closed:
 	}
 	return n, err
-}
-
-// Close ends the connection; its place is free then.
-func (c *conn) Close() error {
-	c.once.Do(func() {
-		close(c.closed)
-		c.p.remove(c)
-		c.g.metrics.connections.Dec()
-	})
-	return c.Conn.Close()
 }
 
 // identity is grpc's credentials: no TLS, and the pod that the connection is of.

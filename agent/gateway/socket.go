@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,6 @@ type socket struct {
 	path string
 	file unix.Stat_t // of the file, when it was bound
 	l    *listener
-	done chan struct{}
 }
 
 // listener accepts a pod's connections at the pace that the limits allow.
@@ -37,33 +37,39 @@ type listener struct {
 	p      *pod
 	ctx    context.Context // ends with the socket
 	cancel context.CancelFunc
+	using  sync.Mutex // held while the descriptor is in use
+	once   sync.Once
 }
 
 // Accept returns the next connection that is within the limits. The others are
-// closed at once.
+// closed at once, or wait while too many are still being closed.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		if err := l.p.accepts.Wait(l.ctx); err != nil {
 			return nil, net.ErrClosed
 		}
-		raw, err := l.UnixListener.Accept()
+		if !l.g.take(l.p.id) {
+			continue
+		}
+		raw, err := l.accept()
 		if err != nil {
+			l.g.give(l.p.id)
 			return nil, err
 		}
-		c := &conn{Conn: raw, p: l.p, g: l.g, closed: make(chan struct{})}
+		c := &conn{UnixConn: raw, p: l.p, g: l.g, closed: make(chan struct{})}
+		l.g.metrics.connections.Inc()
 		if l.p.add(c, l.g.cfg.Limits.Connections) {
-			l.g.metrics.connections.Inc()
 			return c, nil
 		}
 		l.g.metrics.limited.WithLabelValues("connections").Inc()
-		_ = raw.Close() // it was told nothing yet
+		_ = c.Close() // it was told nothing yet
 	}
 }
 
-// Close ends the socket for new connections.
-func (l *listener) Close() error {
-	l.cancel()
-	return l.UnixListener.Close()
+func (l *listener) accept() (*net.UnixConn, error) {
+	l.using.Lock()
+	defer l.using.Unlock()
+	return l.AcceptUnix()
 }
 
 // owner is the pod whose socket o is.
@@ -107,38 +113,56 @@ func (g *Gateway) directory(id schema.PodID) (*os.Root, error) {
 	return own, nil
 }
 
+// listen makes a pod's socket, for longer than ctx lasts.
+func (g *Gateway) listen(ctx context.Context, dir *os.Root, id schema.PodID) (*socket, error) {
+	if !g.take(id) {
+		return nil, errors.New("too many earlier connections of the pod are still being closed")
+	}
+	handle, err := dir.Open(".")
+	if err != nil {
+		g.give(id)
+		return nil, err
+	}
+	defer func() { _ = handle.Close() }()
+	ul, err := g.bind(ctx, handle)
+	if err != nil {
+		g.give(id)
+		return nil, err
+	}
+	s := &socket{p: newPod(id, g.cfg.Limits)}
+	s.l = &listener{UnixListener: ul, g: g, p: s.p}
+	s.l.ctx, s.l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err = fileOf(int(handle.Fd()), &s.file); err != nil {
+		return nil, errors.Join(err, s.l.Close())
+	}
+	return s, nil
+}
+
 // bind makes the socket's file in dir and listens. It fails where something
 // stands in its place, and follows no link (unix(7), EADDRINUSE). The name goes
 // through the directory's descriptor, so that neither a changed path nor a long
 // run-dir matters.
-func bind(ctx context.Context, dir *os.Root) (*net.UnixListener, unix.Stat_t, error) {
-	var st unix.Stat_t
-	handle, err := dir.Open(".")
-	if err != nil {
-		return nil, st, err
-	}
-	defer func() { _ = handle.Close() }()
-	fd := int(handle.Fd())
+func (g *Gateway) bind(ctx context.Context, dir *os.File) (*net.UnixListener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var mode error
-		// The mode of the descriptor is the file's, less the umask.
-		control := c.Control(func(fd uintptr) { mode = unix.Fchmod(int(fd), bindMode) })
+		control := c.Control(func(fd uintptr) {
+			if !g.takesRights {
+				refuseRights(fd)
+			}
+			mode = unix.Fchmod(int(fd), bindMode) // the mode of the file, less the umask
+		})
 		return errors.Join(control, mode)
 	}}
-	l, err := cfg.Listen(ctx, "unix", filepath.Join("/proc/self/fd", strconv.Itoa(fd), schema.GatewaySocket))
+	l, err := cfg.Listen(ctx, "unix", filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), schema.GatewaySocket))
 	if err != nil {
-		return nil, st, err
+		return nil, err
 	}
 	ul, ok := l.(*net.UnixListener)
 	if !ok {
-		return nil, st, fmt.Errorf("a unix socket's listener is a %T", l)
+		return nil, fmt.Errorf("a unix socket's listener is a %T", l)
 	}
 	ul.SetUnlinkOnClose(false) // the descriptor is another file's by then
-	if err = fileOf(fd, &st); err != nil {
-		_ = ul.Close()
-		return nil, st, err
-	}
-	return ul, st, nil
+	return ul, nil
 }
 
 // fileOf is the socket's file as it is in a directory.

@@ -17,3 +17,6 @@ func (g *Gateway) Places(id schema.PodID) int {
 	defer g.mu.Unlock()
 	return g.places[id]
 }
+
+// Break has a pod's listener fail, as one does that the kernel has no memory for.
+func (g *Gateway) Break(id schema.PodID) error { return g.socket(id).l.UnixListener.Close() }

@@ -149,8 +149,8 @@ func (g *Gateway) begin(s *socket) error {
 	g.cache.open(s.p.id)
 	g.metrics.sockets.Inc()
 	go func() {
-		if err := g.server.Serve(s.l); err != nil && s.l.ctx.Err() == nil {
-			g.drop(s)
+		err := g.server.Serve(s.l)
+		if g.end(s) { // nobody else has: it cannot accept
 			g.cfg.Log.WithFields(logrus.Fields{"pod": s.p.id, "err": err}).Warn("gateway socket ended, the next audit opens it again")
 		}
 	}()
@@ -170,14 +170,15 @@ func (g *Gateway) drop(s *socket) bool {
 	return true
 }
 
-// end closes a socket and its connections. It waits for nothing: what a pod has
-// sent may hold a close up.
-func (g *Gateway) end(s *socket) {
+// end closes a socket and its connections, and says whether it was known. It waits
+// for nothing: what a pod has sent may hold a close up.
+func (g *Gateway) end(s *socket) bool {
 	if !g.drop(s) {
-		return
+		return false
 	}
 	_ = s.l.Close()
 	s.p.close()
+	return true
 }
 
 // unary and streaming stand before every request.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
 
@@ -260,4 +261,25 @@ func threads(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(tasks)
+}
+
+// TestAcceptFails: a socket that can accept no more ends with its connections, and
+// is opened again.
+func TestAcceptFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Limits{})
+	path := w.open(myPod)
+	stream := newWatcher(t, dial(t, path))
+	stream.controlled(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: &etcdserverpb.WatchCreateRequest{RangeEnd: []byte{0}}}})
+	if err := w.gw.Break(myPod); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of the connection", func() bool {
+		stream.mu.Lock()
+		defer stream.mu.Unlock()
+		return stream.err != nil
+	})
+	if got := w.dump(); len(got) != 1 || !w.answers(path) {
+		t.Errorf("listed afterwards: %v, want p1, with an answer", got)
+	}
 }

@@ -1,15 +1,19 @@
 package gateway_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -161,6 +165,64 @@ func TestBytes(t *testing.T) {
 	}
 	if took := time.Since(begin); took < 7*time.Second {
 		t.Errorf("1 MB in %s, at 100 kB/s", took)
+	}
+}
+
+// TestStreams: streams that never become a request are no cheaper than one that is
+// refused: they are not read faster than about twice the requests.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	const method = "/etcdserverpb.KV/Range"
+	for name, abuse := range map[string]struct {
+		contentType, path string
+		then              func(f *http2.Framer, id uint32) error
+	}{
+		"reset": {"application/grpc", method, func(f *http2.Framer, id uint32) error {
+			return f.WriteRSTStream(id, http2.ErrCodeCancel)
+		}},
+		"message too long": {"application/grpc", method, func(f *http2.Framer, id uint32) error {
+			return f.WriteData(id, true, []byte{0, 0x7f, 0, 0, 0})
+		}},
+		"no method":      {"application/grpc", "x", func(f *http2.Framer, id uint32) error { return f.WriteData(id, true, nil) }},
+		"no gRPC at all": {"text/plain", method, func(f *http2.Framer, id uint32) error { return f.WriteData(id, true, nil) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, gateway.Limits{Requests: 10})
+			c, err := net.Dial("unix", w.open(myPod))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			const seconds = 3
+			if err = c.SetDeadline(time.Now().Add(seconds * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			f := http2.NewFramer(c, nil)
+			if _, err = io.WriteString(c, http2.ClientPreface); err == nil {
+				err = f.WriteSettings()
+			}
+			var block bytes.Buffer
+			enc := hpack.NewEncoder(&block)
+			streams := 0
+			for ; err == nil; streams++ {
+				block.Reset()
+				for _, h := range [][2]string{
+					{":method", "POST"}, {":scheme", "http"}, {":path", abuse.path}, {":authority", "x"},
+					{"content-type", abuse.contentType}, {"te", "trailers"},
+				} {
+					err = errors.Join(err, enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
+				}
+				id := uint32(2*streams + 1)
+				err = errors.Join(err, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true}), abuse.then(f, id))
+			}
+			// The kernel holds some hundred small messages that have not been read.
+			if !errors.Is(err, os.ErrDeadlineExceeded) || streams > 2*10*(seconds+1)+1000 {
+				t.Errorf("%d streams in %d s, then %v; 10 requests/s are allowed", streams, seconds, err)
+			}
+			t.Logf("%d streams", streams)
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ type pod struct {
 	id                        schema.PodID
 	requests, writes, accepts *rate.Limiter
 	bytes                     *rate.Limiter
+	price                     int // of a stream, in bytes
 
 	mu                sync.Mutex
 	conns             map[*conn]bool
@@ -35,6 +36,7 @@ func newPod(id schema.PodID, l Limits) *pod {
 		id: id, conns: map[*conn]bool{},
 		requests: bucket(l.Requests, 2), writes: bucket(l.Writes, 20), accepts: bucket(l.Accepts, 3),
 		bytes: rate.NewLimiter(rate.Limit(l.Bytes), max(byteBurst, l.Bytes)),
+		price: streamPrice(l),
 	}
 }
 
@@ -109,6 +111,7 @@ type conn struct {
 	*net.UnixConn
 	p      *pod
 	g      *Gateway
+	frames frames
 	using  sync.RWMutex // held while the descriptor is in use
 	once   sync.Once
 	closed chan struct{}
@@ -119,7 +122,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	if n == 0 {
 		return n, err
 	}
-	wait := c.p.bytes.ReserveN(time.Now(), n).Delay()
+	wait := c.p.charge(n, c.frames.streams(b[:n]))
 	if wait == 0 {
 		return n, err
 	}

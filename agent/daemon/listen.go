@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := clearSocket(ctx, path); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", address, err)
 	}
+	lc.Control = refuseRights
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", address, err)
@@ -47,6 +49,15 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen at %s: %w", address, err)
 	}
 	return netutil.LimitListener(l, maxConnections), nil
+}
+
+// refuseRights has the kernel refuse descriptors that are sent along with a
+// request: the last close of a socket among them could hold this process up
+// (SO_LINGER). Linux knows how since 6.16; what it says before is of no use.
+func refuseRights(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0)
+	})
 }
 
 // clearSocket makes room for a socket.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 // TestListenFollowsNothing plants things where the socket belongs.
@@ -184,5 +186,33 @@ func TestPublicAddressIsSaid(t *testing.T) {
 		if got := strings.Contains(out.String(), "level=warning"); got != want {
 			t.Errorf("%s: warned %t, want %t: %s", address, got, want, fmt.Sprint(out.String()))
 		}
+	}
+}
+
+// TestListenRefusesRights: nobody passes a descriptor to the process.
+func TestListenRefusesRights(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(t.Context(), "unix://"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0); err != nil {
+		t.Skipf("this kernel has no SO_PASSRIGHTS, which came with Linux 6.16: %v", err)
+	}
+	if err = unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err = unix.Sendmsg(fd, []byte("G"), unix.UnixRights(fd), nil, 0); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a descriptor was passed: %v", err)
+	}
+	if err = unix.Sendmsg(fd, []byte("G"), nil, nil, 0); err != nil {
+		t.Errorf("bytes: %v", err)
 	}
 }

@@ -84,11 +84,25 @@ func openBeneath(dir int, name string, flags uint64) (int, error) {
 // type of a live one with EPROTOTYPE, and both types of a dead one with
 // ECONNREFUSED.
 func refused(file int) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := newProbe()
 	if err != nil {
 		return false
 	}
 	defer func() { _ = unix.Close(fd) }()
 	name := "/proc/self/fd/" + strconv.Itoa(file)
 	return errors.Is(unix.Connect(fd, &unix.SockaddrUnix{Name: name}), unix.ECONNREFUSED)
+}
+
+// newProbe is a socket that nothing can be sent to. The listener may be a pod, and
+// fast enough to send a descriptor whose close never ends (SO_LINGER).
+func newProbe() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Shutdown(fd, unix.SHUT_RD); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }

@@ -60,8 +60,10 @@ user new.example.org: grant role vpp-cni-node-w3
 user new.example.org: grant role vpp-cni-plugin
 user old.example.org: delete`},
 		{"again", "w3=new.example.org", ""},
-		{"no name: the node's user stays", "w3",
-			"note: node w3 has the user new.example.org: it stays; --node w3=vpp-cni-node-w3 would give the node that one instead"},
+		{
+			"no name: the node's user stays", "w3",
+			"note: node w3 has the user new.example.org: it stays; --node w3=vpp-cni-node-w3 would give the node that one instead",
+		},
 		{"back to the name of the role", "w3=vpp-cni-node-w3", `user vpp-cni-node-w3: add, without a password: it is who has a certificate with this common name
 user vpp-cni-node-w3: grant role vpp-cni-node-w3
 user vpp-cni-node-w3: grant role vpp-cni-plugin

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ func TestNode(t *testing.T) {
 		t.Run("the plugin is missing", func(t *testing.T) { n.missing(t, one, two) }) &&
 		t.Run("the CNI directory is read-only", n.readOnly) &&
 		t.Run("the log is rotated", n.rotate) &&
+		t.Run("a pod leaves what is others'", func(t *testing.T) { n.leavesForeign(t, one, two) }) &&
 		t.Run("the pods go", func(t *testing.T) { n.goAway(t, one, two) }) &&
 		t.Run("the run-dir is removed", n.removed) &&
 		t.Run("uninstall", n.uninstall)
@@ -234,6 +236,25 @@ func (n *node) rotate(t *testing.T) {
 	third := newPod("three", "7d1f0c5e-0000-4000-8000-000000000003")
 	must(t, n.runtime.run(t.Context(), third), n.runtime.remove(t.Context(), third))
 	n.logged(t, third.sandbox)
+}
+
+// leavesForeign: the agent, which is root with few capabilities, removes what a pod
+// that is root has given to other users.
+func (n *node) leavesForeign(t *testing.T, one, two *pod) {
+	t.Helper()
+	third := newPod("three", "7d1f0c5e-0000-4000-8000-000000000003")
+	must(t, n.runtime.run(t.Context(), third))
+	shell(t, `cd `+runDir+`/pods/`+third.uid+`; mkdir -p x/y; touch x/y/f; chown 12345 x/y/f; chmod 1777 x/y; chown -R 12346 x; chmod 700 x
+		chmod 700 .; chown 12345:12345 .`)
+	must(t, n.runtime.remove(t.Context(), third))
+	n.well(t, one, two)
+	eventually(t, patience, "nothing of it is left", func(context.Context) error {
+		left, err := os.ReadDir(runDir + "/pods")
+		if err == nil && len(left) != 2 {
+			err = fmt.Errorf("%s has %v", runDir+"/pods", left)
+		}
+		return err
+	})
 }
 
 func (n *node) goAway(t *testing.T, one, two *pod) {

@@ -19,7 +19,8 @@ type bridgeConf struct {
 // bridgeName is a name or a number.
 type bridgeName string
 
-// UnmarshalJSON takes a string, or a whole number as its decimal digits.
+// UnmarshalJSON takes a string, or a whole number as its decimal digits. The error
+// names the type of anything else: what is in it may have been meant for elsewhere.
 func (b *bridgeName) UnmarshalJSON(data []byte) error {
 	var s string
 	if json.Unmarshal(data, &s) == nil {
@@ -27,10 +28,24 @@ func (b *bridgeName) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	if !allDigits(string(data)) {
-		return &schema.FieldError{Field: "bridgeName", Value: string(data), Allowed: "a name or a whole number"}
+		return &schema.FieldError{Field: "bridgeName", Value: "a JSON " + typeOf(data), Allowed: "a name or a whole number"}
 	}
 	*b = bridgeName(data)
 	return nil
+}
+
+// typeOf is the type of a JSON value, in the words of encoding/json's errors.
+func typeOf(data []byte) string {
+	switch data[0] { // a decoder gives no empty value and no space before it
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case 't', 'f':
+		return "bool"
+	default:
+		return "number"
+	}
 }
 
 func allDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

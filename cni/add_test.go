@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -336,7 +337,9 @@ func TestTakeover(t *testing.T) {
 }
 
 // TestUserspaceUnchanged: the Userspace CNI's examples work as they are, under
-// the name userspace; etcd and node come from the node's file.
+// the name userspace; etcd and node come from the node's file. Their logs are
+// elsewhere than under logDir, so that what would be in them goes to standard
+// error, which says so.
 func TestUserspaceUnchanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -352,11 +355,22 @@ func TestUserspaceUnchanged(t *testing.T) {
 	}
 	for i, example := range examples {
 		conf := readFile(t, example)
-		keepLogFile(t, conf)
+		parsed, err := parseConfig([]byte(conf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = os.Lstat(parsed.LogFile)
+		missing := err != nil
 		c := runtimeOf("ADD").with(fmt.Sprintf("userspace%d", i)).saying(ofPod("u1")).on(fmt.Sprintf("net%d", i))
 		o := w.callAs("userspace", c, conf).ok(t)
 		if o.result.CNIVersion != "0.3.1" || len(o.result.IPs) != 1 {
 			t.Errorf("%s: %s", example, o.stdout)
+		}
+		if parsed.LogFile != "" && !strings.Contains(o.stderr, "must be a file *.log under /var/log/vpp-cni") {
+			t.Errorf("%s: standard error says nothing of the log: %s", example, o.stderr)
+		}
+		if _, err = os.Lstat(parsed.LogFile); missing && err == nil {
+			t.Errorf("%s: %s was made", example, parsed.LogFile)
 		}
 		c.verb = "DEL"
 		w.callAs("userspace", c, conf).ok(t)

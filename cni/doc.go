@@ -37,7 +37,7 @@
 //	node                      this node's name in the keys (default: the host name)
 //	timeout                   of one call, such as "10s", the default
 //	logFile, logLevel         default: standard error, info; also the Userspace CNI's level verbose. The file must be
-//	                          *.log under logDir of the node's file (/var/log), else standard error is used
+//	                          *.log under logDir of the node's file (/var/log/vpp-cni), else standard error is used
 //	configFile                read as the node's file where the node has none
 //	deviceID                  the kubelet's name of the device that stands for the attachment (Multus puts it in)
 //	runtimeConfig.mac         the pod's MAC (capability mac)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,10 +18,18 @@ type logConf struct {
 	// file is empty for standard error.
 	file string
 	// under is the directory that the file must be in, where a network
-	// configuration names it; empty: the operator has named it.
+	// configuration names it, made if it is missing; empty: the operator has named
+	// the file.
 	under string
 	level string
 }
+
+// The modes of what the plugin makes for networks' own logs: logDir and the files.
+// A file of any other mode is somebody's.
+const (
+	logDirMode  = 0o750
+	logFileMode = 0o600
+)
 
 // logEnding is what the name of a network's own log ends in: what else lies
 // beside it is somebody's.
@@ -58,14 +67,18 @@ func (c logConf) open() (*os.File, error) {
 		}
 		dir, name, resolve = c.under, rel, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS
 	}
-	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) //nolint:gosec // the operator names the directory
+	d, err := openDir(dir)
+	if c.under != "" && errors.Is(err, fs.ErrNotExist) {
+		_ = os.Mkdir(dir, logDirMode) // whether it is there now is seen next
+		d, err = openDir(dir)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = d.Close() }()
 	how := unix.OpenHow{
 		Flags:   unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,
-		Mode:    0o600,
+		Mode:    logFileMode,
 		Resolve: resolve,
 	}
 	fd, err := unix.Openat2(int(d.Fd()), name, &how)
@@ -80,6 +93,10 @@ func (c logConf) open() (*os.File, error) {
 	return f, nil
 }
 
+func openDir(dir string) (*os.File, error) {
+	return os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) //nolint:gosec // the operator names the directory
+}
+
 func (c logConf) check(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -90,8 +107,8 @@ func (c logConf) check(fd int) error {
 		return errors.New("what is there is no regular file")
 	case st.Nlink != 1:
 		return fmt.Errorf("the file has %d names", st.Nlink)
-	case c.under != "" && (int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0):
-		return fmt.Errorf("the file is user %d's, mode %#o: it must be the plugin's own, and nobody else may write it", st.Uid, st.Mode&0o7777)
+	case c.under != "" && (int(st.Uid) != os.Geteuid() || st.Mode&0o7777 != logFileMode):
+		return fmt.Errorf("the file is user %d's, mode %#o: it must be the plugin's own, mode %#o as it makes them", st.Uid, st.Mode&0o7777, logFileMode)
 	}
 	return nil
 }

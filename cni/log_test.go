@@ -40,8 +40,10 @@ func TestNetworkLog(t *testing.T) {
 	}
 	put(treasure, 0o600)
 	in := func(name string) string { return filepath.Join(under, name) }
-	put(in("old.log"), 0o640)
+	put(in("old.log"), 0o600)
 	put(in("open.log"), 0o666)
+	put(in("container.log"), 0o640) // as containerd makes those of containers
+	put(in("setuid.log"), 0o600|os.ModeSetuid)
 	put(in("two.log"), 0o600)
 	put(in("secure"), 0o600)
 	must(os.Link(in("two.log"), filepath.Join(outside, "two")))
@@ -61,6 +63,8 @@ func TestNetworkLog(t *testing.T) {
 		in("sub/new.log"):         true,
 		in("old.log"):             true,
 		in("open.log"):            false,
+		in("container.log"):       false,
+		in("setuid.log"):          false,
 		in("two.log"):             false,
 		in("secure"):              false,
 		in("link.log"):            false,
@@ -97,6 +101,42 @@ func TestNetworkLog(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 2 {
 		t.Errorf("outside: %v, %v: want nothing new", entries, err)
+	}
+}
+
+// TestLogDirIsMade: only the directory itself, and only for a log in it.
+func TestLogDirIsMade(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	under := filepath.Join(base, "vpp-cni")
+	for _, file := range []string{filepath.Join(base, "out.log"), filepath.Join(under, "no-ending")} {
+		if _, err := (logConf{file: file, under: under}).open(); err == nil {
+			t.Errorf("%s was opened", file)
+		}
+	}
+	if _, err := os.Lstat(under); err == nil {
+		t.Error("a log elsewhere makes the directory")
+	}
+	for range 2 {
+		f, err := logConf{file: filepath.Join(under, "net.log"), under: under}.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	if st, err := os.Lstat(under); err != nil || st.Mode() != os.ModeDir|0o750 {
+		t.Errorf("the directory: %v, %v: want mode 0750", st, err)
+	}
+	deep := filepath.Join(base, "a", "b")
+	if _, err := (logConf{file: filepath.Join(deep, "net.log"), under: deep}).open(); err == nil {
+		t.Error("what leads to the directory is made too")
+	}
+	link := filepath.Join(base, "link")
+	if err := os.Symlink(filepath.Join(base, "planted"), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (logConf{file: filepath.Join(link, "net.log"), under: link}).open(); err == nil {
+		t.Error("a directory is made where a link leads to")
 	}
 }
 

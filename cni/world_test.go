@@ -423,16 +423,3 @@ func readFile(t *testing.T, path string) string {
 	}
 	return string(data)
 }
-
-// keepLogFile removes after the test the log file that an unchanged example
-// makes, unless it was there before.
-func keepLogFile(t *testing.T, conf string) {
-	t.Helper()
-	c, err := parseConfig([]byte(conf))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(c.LogFile); c.LogFile != "" && errors.Is(err, os.ErrNotExist) {
-		t.Cleanup(func() { _ = os.Remove(c.LogFile) })
-	}
-}

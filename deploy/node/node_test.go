@@ -39,7 +39,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Default()
-	want.LogFile, want.LogDir, want.Agent.SocketGroup = "/var/log/vpp-cni/plugin.log", "/var/log/vpp-cni", "vpp-cni"
+	want.LogFile, want.Agent.SocketGroup = "/var/log/vpp-cni/plugin.log", "vpp-cni"
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("config.yaml against the defaults (-want +got):\n%s", d)
 	}

@@ -47,7 +47,7 @@ type File struct {
 	// LogFile is the plugin's log; empty: standard error.
 	LogFile string `json:"logFile,omitempty"`
 	// LogDir is the directory under which a network configuration may have a log
-	// of its own.
+	// of its own. The plugin makes it where it is missing, but not what leads there.
 	LogDir string `json:"logDir"`
 	// DeviceInfoDir is the directory of the files that a runtime may ask for by
 	// runtimeConfig.CNIDeviceInfoFile. In none other is one written.
@@ -140,7 +140,7 @@ func Default() File {
 		BootIDFile: "/proc/sys/kernel/random/boot_id",
 		Timeout:    Duration(10 * time.Second),
 		LogLevel:   "info",
-		LogDir:     "/var/log",
+		LogDir:     "/var/log/vpp-cni",
 		// The path of the Device Information Specification 1.1.0, section 4.2.
 		DeviceInfoDir: "/var/run/k8s.cni.cncf.io/devinfo/cni",
 		Agent: Agent{

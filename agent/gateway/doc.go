@@ -34,8 +34,9 @@
 //
 // Reads are answered from what is known and carry StaleHeader in their header
 // metadata; the revision stays where it was, and progress requests of watches are
-// not answered, since nobody vouches for the progress. Writes wait for etcd for
-// a few seconds and are then Unavailable. An agent that has not read etcd yet
+// not answered, since nobody vouches for the progress. Writes wait for etcd, until
+// schema/store's time-out, and are then Unavailable; no more of a pod wait than
+// Limits.Concurrent. An agent that has not read etcd yet
 // answers nothing but Unavailable: never an empty list, which a pod would take
 // for the removal of its interfaces.
 //
@@ -43,6 +44,18 @@
 // it: the container agent holds what a list does not show (agent/daemon, hold.go)
 // by the same rules as with etcd itself, and the two must not see different
 // histories.
+//
+// # What a pod can have the agent hold
+//
+// Answers are held until the pod takes them: HTTP/2 leaves it to the client when.
+// A pod's answers together have Limits.UntakenBytes (1 MiB). One that finds no
+// place waits, and is refused after Limits.Patience with etcd's error of too many
+// requests; one that would be longer than all is refused before it is built,
+// ResourceExhausted, unless all of the pod's keys are as long: a list of each key
+// once always works. A connection with an answer that is not taken within
+// Limits.Untaken (30 s) is closed. So a pod that takes nothing costs the agent
+// some 1 MiB beside what its connections and streams do, and itself alone its
+// answers. A watch that finds no place waits, and is passed by.
 //
 // # What a revision tells
 //

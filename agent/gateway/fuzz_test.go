@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -91,7 +92,8 @@ func marshal(tb testing.TB, m proto.Message) []byte {
 
 func shows(t *testing.T, v view, r *etcdserverpb.RangeRequest) {
 	t.Helper()
-	resp, err := v.ranged(r)
+	room := math.MaxInt
+	resp, err := v.ranged(r, &room)
 	if err != nil {
 		return
 	}
@@ -129,8 +131,10 @@ func deletes(t *testing.T, r *etcdserverpb.DeleteRangeRequest) {
 // guards that it goes with.
 func transacts(t *testing.T, v view, p policy, r *etcdserverpb.TxnRequest) {
 	t.Helper()
+	room := math.MaxInt
+	_ = v.fits(r, DefaultLimits)
 	if reads(r) {
-		if _, err := v.transacted(r); err != nil {
+		if _, err := v.transacted(r, &room); err != nil {
 			return
 		}
 	}

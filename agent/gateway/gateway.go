@@ -11,8 +11,11 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 
 	"github.com/vpp-cni/vpp-cni/schema"
 	"github.com/vpp-cni/vpp-cni/schema/store"
@@ -97,6 +100,7 @@ func New(cfg Config) *Gateway {
 		grpc.MaxHeaderListSize(headerBytes),
 		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
+		grpc.ForceServerCodecV2(codec{}), experimental.BufferPool(mem.NopBufferPool{}),
 		grpc.UnaryInterceptor(g.unary), grpc.StreamInterceptor(g.streaming),
 		// Leases, users, members, maintenance, locks, elections, and whatever else.
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return rpctypes.ErrGRPCPermissionDenied }),
@@ -183,35 +187,78 @@ func (g *Gateway) end(s *socket) bool {
 
 // unary and streaming stand before every request.
 func (g *Gateway) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	p := podOf(ctx)
-	if err := g.turn(ctx, p); err != nil {
-		g.metrics.count(info.FullMethod, err)
+	a, err := g.answer(ctx, req, handler)
+	g.metrics.count(info.FullMethod, err)
+	if err != nil {
 		return nil, err
 	}
-	resp, err := handler(ctx, req)
-	g.metrics.count(info.FullMethod, err)
-	return resp, err
+	return a, nil
 }
 
-func (g *Gateway) streaming(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx := stream.Context()
-	p := podOf(ctx)
-	err := g.turn(ctx, p)
-	if err == nil {
-		err = handler(srv, stream)
+// answer has a request answered when it is its turn, and keeps its slot until the
+// answer has its place: no more are built than there are slots.
+func (g *Gateway) answer(ctx context.Context, req any, handler grpc.UnaryHandler) (*answer, error) {
+	c := connOf(ctx)
+	if err := g.turn(ctx, c, cost(req)); err != nil {
+		return nil, err
 	}
+	slots := c.p.reading
+	if writes(req) {
+		slots = c.p.writing
+	}
+	if err := g.slot(ctx, slots); err != nil {
+		return nil, err
+	}
+	defer slots.Release(1)
+	resp, err := handler(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, g.cfg.Limits.Patience)
+	defer cancel()
+	return c.hold(bounded, resp)
+}
+
+func (g *Gateway) streaming(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	err := g.converse(srv, s, info, handler)
 	g.metrics.count(info.FullMethod, err)
 	return err
 }
 
-// turn waits for a request's turn.
-func (g *Gateway) turn(ctx context.Context, p *pod) error {
-	if p == nil {
+func (g *Gateway) converse(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx := s.Context()
+	c := connOf(ctx)
+	if err := g.turn(ctx, c, 1); err != nil {
+		return err
+	}
+	if info.FullMethod == etcdserverpb.KV_RangeStream_FullMethodName {
+		if err := g.slot(ctx, c.p.reading); err != nil {
+			return err
+		}
+		defer c.p.reading.Release(1)
+	}
+	return handler(srv, stream{s, c})
+}
+
+// turn waits for the turn of a request that counts as n.
+func (g *Gateway) turn(ctx context.Context, c *conn, n int) error {
+	if c == nil {
 		return rpctypes.ErrGRPCPermissionDenied
 	}
-	err := p.admit(ctx, p.requests, g.cfg.Limits.Patience)
+	err := c.p.admit(ctx, c.p.requests, n, g.cfg.Limits.Patience)
 	if err != nil {
 		g.metrics.limited.WithLabelValues("requests").Inc()
 	}
 	return err
+}
+
+// slot waits until one more request may be answered.
+func (g *Gateway) slot(ctx context.Context, slots *semaphore.Weighted) error {
+	bounded, cancel := context.WithTimeout(ctx, g.cfg.Limits.Patience)
+	defer cancel()
+	if slots.Acquire(bounded, 1) != nil {
+		g.metrics.limited.WithLabelValues("concurrent").Inc()
+		return rpctypes.ErrGRPCRequestTooManyRequests
+	}
+	return nil
 }

@@ -51,7 +51,8 @@ func (s kv) Range(ctx context.Context, r *etcdserverpb.RangeRequest) (*etcdserve
 	if err != nil {
 		return nil, err
 	}
-	resp, err := v.ranged(r)
+	room := v.room(s.g.cfg.Limits)
+	resp, err := v.ranged(r, &room)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,8 @@ func (s kv) Txn(ctx context.Context, r *etcdserverpb.TxnRequest) (*etcdserverpb.
 	if err != nil {
 		return nil, err
 	}
-	resp, err := v.transacted(r)
+	room := v.room(s.g.cfg.Limits)
+	resp, err := v.transacted(r, &room)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +142,11 @@ func (s kv) write(ctx context.Context, r *etcdserverpb.TxnRequest) (*etcdserverp
 		return nil, err
 	}
 	p := podOf(ctx)
-	if err := p.admit(ctx, p.writes, s.g.cfg.Limits.Patience); err != nil {
+	v, _ := s.g.cache.look(p.id)
+	if err := v.fits(r, s.g.cfg.Limits); err != nil {
+		return nil, err
+	}
+	if err := p.admit(ctx, p.writes, 1, s.g.cfg.Limits.Patience); err != nil {
 		s.g.metrics.limited.WithLabelValues("writes").Inc()
 		return nil, err
 	}

@@ -89,6 +89,7 @@ func (c *conn) Close() error {
 		// Who waits in a read or in a write is let go.
 		_ = c.UnixConn.CloseRead()
 		_ = c.UnixConn.CloseWrite()
+		c.release()
 		go func() {
 			c.using.Lock() // the last one to let go of a descriptor closes it
 			defer c.using.Unlock()

@@ -28,7 +28,7 @@ func newMetrics() *metrics {
 		compacted: prometheus.NewCounter(prometheus.CounterOpts(opts("watches_compacted_total",
 			"Watches that were ended because history before them was not known any more."))),
 	}
-	for _, limit := range []string{"connections", "requests", "writes", "watchers", "watches"} {
+	for _, limit := range []string{"connections", "requests", "concurrent", "writes", "watchers", "watches", "answers", "untaken"} {
 		m.limited.WithLabelValues(limit)
 	}
 	return m

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -20,7 +21,9 @@ type pod struct {
 	id                        schema.PodID
 	requests, writes, accepts *rate.Limiter
 	bytes                     *rate.Limiter
-	price                     int // of a stream, in bytes
+	price                     int                 // of a stream, in bytes
+	reading, writing          *semaphore.Weighted // requests that are answered
+	untaken                   *semaphore.Weighted // bytes of answers
 
 	mu                sync.Mutex
 	conns             map[*conn]bool
@@ -35,8 +38,9 @@ func newPod(id schema.PodID, l Limits) *pod {
 	return &pod{
 		id: id, conns: map[*conn]bool{},
 		requests: bucket(l.Requests, 2), writes: bucket(l.Writes, 20), accepts: bucket(l.Accepts, 3),
-		bytes: rate.NewLimiter(rate.Limit(l.Bytes), max(byteBurst, l.Bytes)),
-		price: streamPrice(l),
+		bytes: rate.NewLimiter(rate.Limit(l.Bytes), max(byteBurst, l.Bytes)), price: streamPrice(l),
+		reading: semaphore.NewWeighted(int64(l.Concurrent)), writing: semaphore.NewWeighted(int64(l.Concurrent)),
+		untaken: semaphore.NewWeighted(int64(l.UntakenBytes)),
 	}
 }
 
@@ -109,12 +113,13 @@ func (p *pod) close() {
 // costs the node is every frame, not only the requests.
 type conn struct {
 	*net.UnixConn
-	p      *pod
-	g      *Gateway
-	frames frames
-	using  sync.RWMutex // held while the descriptor is in use
-	once   sync.Once
-	closed chan struct{}
+	p       *pod
+	g       *Gateway
+	frames  frames
+	using   sync.RWMutex // held while the descriptor is in use
+	once    sync.Once
+	closed  chan struct{}
+	untaken untaken
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -139,15 +144,15 @@ func (c *conn) Read(b []byte) (int, error) {
 type identity struct{}
 
 // AuthType names the kind.
-func (*pod) AuthType() string { return "vpp-cni-pod" }
+func (*conn) AuthType() string { return "vpp-cni-pod" }
 
-// ServerHandshake takes the pod from the connection.
+// ServerHandshake passes the connection on, and with it the pod.
 func (identity) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, ok := raw.(*conn)
 	if !ok {
 		return nil, nil, net.ErrClosed
 	}
-	return c, c.p, nil
+	return c, c, nil
 }
 
 // ClientHandshake is for no one: the gateway is no client.
@@ -166,12 +171,20 @@ func (i identity) Clone() credentials.TransportCredentials { return i }
 // OverrideServerName does nothing.
 func (identity) OverrideServerName(string) error { return nil }
 
-// podOf is the pod that a request comes from. Every connection has one.
-func podOf(ctx context.Context) *pod {
-	c, ok := peer.FromContext(ctx)
+// connOf is the connection that a request comes from.
+func connOf(ctx context.Context) *conn {
+	from, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
 	}
-	p, _ := c.AuthInfo.(*pod)
-	return p
+	c, _ := from.AuthInfo.(*conn)
+	return c
+}
+
+// podOf is the pod that a request comes from. Every connection has one.
+func podOf(ctx context.Context) *pod {
+	if c := connOf(ctx); c != nil {
+		return c.p
+	}
+	return nil
 }

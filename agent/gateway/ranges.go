@@ -9,6 +9,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,9 +25,53 @@ func (v view) readable(rev int64) error {
 	return nil
 }
 
+// kvBytes is what a key takes in an answer beside itself and its value, at most.
+const kvBytes = 64
+
+func sizeOf(kvs []*mvccpb.KeyValue, keysOnly bool) int {
+	n := 0
+	for _, kv := range kvs {
+		n += len(kv.Key) + kvBytes
+		if !keysOnly {
+			n += len(kv.Value)
+		}
+	}
+	return n
+}
+
+// errTooLong refuses an answer before it is built.
+var errTooLong = status.Error(codes.ResourceExhausted, "etcdserver: answer is too large")
+
+// room is how long an answer may be, in bytes. Whoever asks for each key once is
+// answered.
+func (v view) room(l Limits) int { return max(l.UntakenBytes, sizeOf(v.kvs, false)) }
+
+// fits is an error where the answer to a transaction that etcd is to carry out
+// would be longer than one from here may be, whichever branch it takes, or is
+// not known to be shorter.
+func (v view) fits(r *etcdserverpb.TxnRequest, l Limits) error {
+	for _, ops := range [][]*etcdserverpb.RequestOp{r.Success, r.Failure} {
+		room := v.room(l)
+		for _, op := range ops {
+			r := op.GetRequestRange()
+			if r == nil {
+				continue
+			}
+			if r.Revision > v.rev { // etcd may be there
+				r = proto.CloneOf(r)
+				r.Revision = 0
+			}
+			if _, err := v.ranged(r, &room); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // ranged answers a range as etcd does (server/etcdserver/txn, executeRange), with
-// a header of nothing but the revision.
-func (v view) ranged(r *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+// a header of nothing but the revision. What it shows is taken from room.
+func (v view) ranged(r *etcdserverpb.RangeRequest, room *int) (*etcdserverpb.RangeResponse, error) {
 	if err := v.readable(r.Revision); err != nil {
 		return nil, err
 	}
@@ -48,6 +94,9 @@ func (v view) ranged(r *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse,
 	if r.Limit > 0 && int64(len(kvs)) > r.Limit {
 		kvs, out.More = kvs[:r.Limit], true
 	}
+	if *room -= sizeOf(kvs, r.KeysOnly); *room < 0 {
+		return nil, errTooLong
+	}
 	out.Kvs = make([]*mvccpb.KeyValue, 0, len(kvs))
 	for _, kv := range kvs {
 		out.Kvs = append(out.Kvs, shown(kv, r))
@@ -61,8 +110,9 @@ const firstPiece = 10
 
 // streamed sends a range in pieces. The last one has the header and the count.
 func (v view) streamed(r *etcdserverpb.RangeRequest, send func(*etcdserverpb.RangeResponse) error) error {
+	room := math.MaxInt // each key once
 	if r.CountOnly {
-		resp, err := v.ranged(r)
+		resp, err := v.ranged(r, &room)
 		if err != nil {
 			return err
 		}
@@ -75,7 +125,7 @@ func (v view) streamed(r *etcdserverpb.RangeRequest, send func(*etcdserverpb.Ran
 	next, count := proto.CloneOf(r), int64(0)
 	for size := int64(firstPiece); ; size *= 2 {
 		next.Limit = min(size, left)
-		resp, err := v.ranged(next)
+		resp, err := v.ranged(next, &room)
 		if err != nil {
 			return err
 		}
@@ -90,7 +140,7 @@ func (v view) streamed(r *etcdserverpb.RangeRequest, send func(*etcdserverpb.Ran
 			piece.Header, piece.More, piece.Count = v.header(), resp.More, count
 		}
 		if last && resp.More {
-			rest, failed := v.ranged(&etcdserverpb.RangeRequest{Key: next.Key, RangeEnd: r.RangeEnd, Revision: r.Revision, CountOnly: true})
+			rest, failed := v.ranged(&etcdserverpb.RangeRequest{Key: next.Key, RangeEnd: r.RangeEnd, Revision: r.Revision, CountOnly: true}, &room)
 			if failed != nil {
 				return failed
 			}
@@ -176,7 +226,7 @@ var comparisons = map[etcdserverpb.RangeRequest_SortTarget]func(a, b *mvccpb.Key
 }
 
 // transacted answers a transaction that only reads.
-func (v view) transacted(r *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse, error) {
+func (v view) transacted(r *etcdserverpb.TxnRequest, room *int) (*etcdserverpb.TxnResponse, error) {
 	out := &etcdserverpb.TxnResponse{Succeeded: true}
 	for _, c := range r.Compare {
 		if !v.holds(c) {
@@ -189,7 +239,7 @@ func (v view) transacted(r *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse,
 		ops = r.Failure
 	}
 	for _, op := range ops {
-		resp, err := v.ranged(op.GetRequestRange())
+		resp, err := v.ranged(op.GetRequestRange(), room)
 		if err != nil {
 			return nil, err
 		}

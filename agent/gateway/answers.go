@@ -139,6 +139,13 @@ type stream struct {
 	c *conn
 }
 
+// RecvMsg receives one that is there in time.
+func (s stream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	arrived(s.Context())
+	return err
+}
+
 // SendMsg sends a message as soon as there is a place for it.
 func (s stream) SendMsg(m any) error {
 	a, err := s.c.hold(s.Context(), m)

@@ -62,7 +62,7 @@ func TestUntaken(t *testing.T) {
 		"a watch":                      {ask: func(r *raw) { r.call("/etcdserverpb.Watch/Watch", watch) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, gateway.Limits{Untaken: 6 * time.Second, Requests: 1e5, Bytes: 16 << 20})
+			w := newWorld(t, gateway.Limits{Untaken: 4 * time.Second, Requests: 1e5, Bytes: 16 << 20})
 			path := w.open(myPod)
 			w.fill(40)
 			time.Sleep(500 * time.Millisecond)
@@ -75,7 +75,7 @@ func TestUntaken(t *testing.T) {
 				}
 			}
 			most := 0
-			for range 4 {
+			for range 3 {
 				time.Sleep(time.Second)
 				most = max(most, heap()-before)
 			}
@@ -159,4 +159,36 @@ func TestLargest(t *testing.T) {
 			break
 		}
 	}
+}
+
+// TestUnfinished: requests that are never sent to their end are given up, and are
+// sent no faster than they may be, however small the pieces.
+func TestUnfinished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Limits{Handshake: 2 * time.Second, Untaken: time.Second})
+	path := w.open(myPod)
+	r := newRaw(t, path)
+	for range 32 { // all that a connection may have
+		id := r.begin("/etcdserverpb.KV/Range")
+		r.sent(r.f.WriteData(id, false, []byte{0, 0, 0, 60, 0, 1}))
+	}
+	time.Sleep(4 * time.Second)
+	if r.over() {
+		t.Fatal("the connection is closed")
+	}
+	// Their places are free: this one is answered, and the answer not taken.
+	r.call("/etcdserverpb.KV/Range", &etcdserverpb.RangeRequest{Key: []byte("x")})
+	eventually(t, "the end of the connection", r.over)
+
+	begin := time.Now()
+	small := newRaw(t, path)
+	id := small.begin("/etcdserverpb.KV/Range")
+	_ = small.c.SetWriteDeadline(time.Now().Add(6 * time.Second))
+	for i := range 60000 {
+		if err := small.f.WriteData(id, false, []byte{0}); err != nil {
+			t.Logf("%d frames in %s", i, time.Since(begin))
+			return
+		}
+	}
+	t.Errorf("60000 frames in %s", time.Since(begin))
 }

@@ -57,6 +57,10 @@
 // some 1 MiB beside what its connections and streams do, and itself alone its
 // answers. A watch that finds no place waits, and is passed by.
 //
+// Requests are held until they are there. One that is not after Limits.Handshake
+// (5 s) is given up; what a pod may send meanwhile is counted by bytes and by
+// frames, since grpc keeps a hundred bytes for a frame of one.
+//
 // # What a revision tells
 //
 // Revisions are those of the cluster. A pod learns from them how many writes the

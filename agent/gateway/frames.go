@@ -6,24 +6,29 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// frames finds the streams that a client begins in the bytes that it sends. grpc
-// shows the gateway only those that have become requests: one that is reset at
-// once, or is wrong in its first bytes, costs nearly as much.
+// frames finds the frames in the bytes that a client sends, and the streams that
+// begin with them. grpc shows the gateway only those that have become requests: one
+// that is reset at once, or is wrong in its first bytes, costs nearly as much.
 type frames struct {
 	head []byte // of a frame, as far as it has come (RFC 9113, section 4.1)
 	skip int    // bytes until the next head
 	past bool   // the client's preface
 }
 
-// headLength is that of a frame's head.
-const headLength = 9
+const (
+	// headLength is that of a frame's head.
+	headLength = 9
+	// frameBytes is what each frame counts as beside its bytes: a frame of one byte
+	// makes grpc keep a hundred, and work as for a long one. A request is two or
+	// three frames.
+	frameBytes = 512
+)
 
-// streams says how many streams begin in the next bytes.
-func (f *frames) streams(b []byte) int {
+// count says how many frames, and how many streams, begin in the next bytes.
+func (f *frames) count(b []byte) (all, streams int) {
 	if !f.past {
 		f.past, f.skip = true, len(http2.ClientPreface)
 	}
-	n := 0
 	for len(b) > 0 {
 		if f.skip > 0 {
 			payload := min(f.skip, len(b))
@@ -38,12 +43,13 @@ func (f *frames) streams(b []byte) int {
 			break
 		}
 		f.skip = int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2])
+		all++
 		if http2.FrameType(f.head[3]) == http2.FrameHeaders {
-			n++
+			streams++
 		}
 		f.head = f.head[:0]
 	}
-	return n
+	return all, streams
 }
 
 // streamPrice is what of a pod's bytes a stream takes beside its own, so that no
@@ -56,8 +62,9 @@ func streamPrice(l Limits) int {
 // pod waits until it may send more.
 func (p *pod) charge(bytes, streams int) time.Duration {
 	now := time.Now()
-	wait := p.bytes.ReserveN(now, bytes).DelayFrom(now)
-	for range streams { // a limiter gives no more than its burst at once
+	// A limiter gives no more than its burst at once.
+	wait := p.bytes.ReserveN(now, min(bytes, p.bytes.Burst())).DelayFrom(now)
+	for range streams {
 		wait = p.bytes.ReserveN(now, p.price).DelayFrom(now)
 	}
 	return wait

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestFrames: streams are counted however the bytes come in.
+// TestFrames: frames and streams are counted however the bytes come in.
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	b := bytes.NewBufferString(http2.ClientPreface)
@@ -27,14 +27,15 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	for size := 1; size < 100; size++ {
-		got, frames := 0, frames{}
+		all, got, frames := 0, 0, frames{}
 		for rest := b.Bytes(); len(rest) > 0; {
 			n := min(size, len(rest))
-			got += frames.streams(rest[:n])
+			a, s := frames.count(rest[:n])
+			all, got = all+a, got+s
 			rest = rest[n:]
 		}
-		if got != want {
-			t.Errorf("%d streams in pieces of %d bytes, want %d", got, size, want)
+		if all != 5*want || got != want {
+			t.Errorf("%d frames, %d streams in pieces of %d bytes, want %d, %d", all, got, size, 5*want, want)
 		}
 	}
 }

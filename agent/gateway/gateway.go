@@ -101,7 +101,7 @@ func New(cfg Config) *Gateway {
 		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
 		grpc.ForceServerCodecV2(codec{}), experimental.BufferPool(mem.NopBufferPool{}),
-		grpc.UnaryInterceptor(g.unary), grpc.StreamInterceptor(g.streaming),
+		grpc.InTapHandle(g.expect), grpc.UnaryInterceptor(g.unary), grpc.StreamInterceptor(g.streaming),
 		// Leases, users, members, maintenance, locks, elections, and whatever else.
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return rpctypes.ErrGRPCPermissionDenied }),
 	)
@@ -187,6 +187,7 @@ func (g *Gateway) end(s *socket) bool {
 
 // unary and streaming stand before every request.
 func (g *Gateway) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	arrived(ctx)
 	a, err := g.answer(ctx, req, handler)
 	g.metrics.count(info.FullMethod, err)
 	if err != nil {
@@ -228,6 +229,7 @@ func (g *Gateway) streaming(srv any, s grpc.ServerStream, info *grpc.StreamServe
 func (g *Gateway) converse(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx := s.Context()
 	c := connOf(ctx)
+	arrived(ctx)
 	if err := g.turn(ctx, c, 1); err != nil {
 		return err
 	}
@@ -237,6 +239,7 @@ func (g *Gateway) converse(srv any, s grpc.ServerStream, info *grpc.StreamServer
 		}
 		defer c.p.reading.Release(1)
 	}
+	g.again(ctx)
 	return handler(srv, stream{s, c})
 }
 

@@ -19,7 +19,8 @@ type Limits struct {
 	Connections int
 	// Accepts are new connections a second.
 	Accepts float64
-	// Bytes are read from all connections a second.
+	// Bytes are read from all connections a second. Each HTTP/2 frame counts as 512
+	// more.
 	Bytes int
 	// Streams are requests under way on one connection.
 	Streams uint32
@@ -39,7 +40,7 @@ type Limits struct {
 	// UntakenBytes are the answers that were sent and not taken, on all connections:
 	// an answer waits while there is no place for it. One may not be longer, unless
 	// all that the pod has is, each key once. Untaken is how long an answer may take
-	// to be taken; then its connection is closed.
+	// to be taken, and a connection to be read from; then it is closed.
 	UntakenBytes int
 	Untaken      time.Duration
 	// History and HistoryBytes bound the changes that are remembered.
@@ -47,14 +48,15 @@ type Limits struct {
 	// Patience is how long a request waits for its turn, for etcd to have been
 	// read, for a write to be seen, or for a place for its answer.
 	Patience time.Duration
-	// Handshake is how long a connection may take to say what it is.
+	// Handshake is how long a connection may take to say what it is, and a request to
+	// be there.
 	Handshake time.Duration
 }
 
 // DefaultLimits leave a container agent with a hundred interfaces unhindered.
 var DefaultLimits = Limits{
 	Connections: 8, Accepts: 5, Bytes: 256 << 10, Streams: 32, Watchers: 8, Watches: 64,
-	Requests: 100, Concurrent: 8, Writes: 5, MessageBytes: 64 << 10, StatusBytes: 4 << 10,
+	Requests: 100, Concurrent: 8, Writes: 5, MessageBytes: 16 << 10, StatusBytes: 4 << 10,
 	UntakenBytes: 1 << 20, Untaken: 30 * time.Second,
 	History: 512, HistoryBytes: 256 << 10, Patience: 3 * time.Second, Handshake: 5 * time.Second,
 }

@@ -155,7 +155,7 @@ func TestMessageSize(t *testing.T) {
 // TestBytes: a pod that sends as fast as it can is read no faster than it may.
 func TestBytes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gateway.Limits{Bytes: 100 << 10, Requests: 1e6})
+	w := newWorld(t, gateway.Limits{Bytes: 100 << 10, Requests: 1e6, MessageBytes: 64 << 10})
 	kv := etcdserverpb.NewKVClient(dial(t, w.open(myPod)))
 	begin := time.Now()
 	for range 20 { // 1 MB
@@ -230,7 +230,7 @@ func TestStreams(t *testing.T) {
 // grows: it is passed by, and told so when it reads again.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gateway.Limits{History: 20})
+	w := newWorld(t, gateway.Limits{History: 20, Untaken: time.Hour})
 	conn := dial(t, w.open(myPod))
 	stream, err := etcdserverpb.NewWatchClient(conn).Watch(t.Context())
 	if err != nil {

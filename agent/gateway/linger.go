@@ -102,11 +102,18 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// Write is UnixConn's.
+// Write is UnixConn's. It ends a connection that is not read.
 func (c *conn) Write(b []byte) (int, error) {
 	c.using.RLock()
 	defer c.using.RUnlock()
-	return c.UnixConn.Write(b)
+	if err := c.SetWriteDeadline(time.Now().Add(c.g.cfg.Limits.Untaken)); err != nil {
+		return 0, err
+	}
+	n, err := c.UnixConn.Write(b)
+	if err != nil {
+		_ = c.Close() // grpc closes it when reading fails, and waits for that
+	}
+	return n, err
 }
 
 // read is UnixConn's Read, in brief.

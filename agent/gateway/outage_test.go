@@ -237,9 +237,8 @@ func TestWaitingWrites(t *testing.T) {
 	}
 	time.Sleep(200 * time.Millisecond)
 	for _, kv := range []etcdserverpb.KVClient{mine, other} {
-		begin := time.Now()
-		if v, _, _, err := w.get(kv, "interfaces/net1"); err != nil || v == "" || time.Since(begin) > time.Second {
-			t.Errorf("a read beside waiting writes: %q, %v after %s", v, err, time.Since(begin))
+		if v, _, _, err := w.get(kv, "interfaces/net1"); err != nil || v == "" { // one that waited is refused
+			t.Errorf("a read beside waiting writes: %q, %v", v, err)
 		}
 	}
 	codesOf := map[codes.Code]int{}

@@ -127,7 +127,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	if n == 0 {
 		return n, err
 	}
-	wait := c.p.charge(n, c.frames.streams(b[:n]))
+	frames, streams := c.frames.count(b[:n])
+	wait := c.p.charge(n+frameBytes*frames, streams)
 	if wait == 0 {
 		return n, err
 	}

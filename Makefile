@@ -125,14 +125,14 @@ KUBERNETES := $(BIN)/kubernetes
 
 test-kubernetes: build tools $(KUBERNETES)/kube $(KUBERNETES)/loopback $(KUBERNETES)/multus $(KUBERNETES)/pause $(BIN)/lab $(if $(CTD2),$(KUBERNETES)/containerd2/containerd) ## deploy/kubernetes on a real Kubernetes with containerd, as root
 	$(GO) run ./deploy/images -load=false -out $(KUBERNETES)/images
-	@test "$$(id -u)" != 0 || { for p in containerd runc ip openssl; do command -v $$p >/dev/null || exit 1; done; } || \
+	@test "$$(id -u)" != 0 || ( for p in containerd runc ip openssl; do command -v $$p >/dev/null || exit 1; done ) || \
 	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 openssl; }
 	$(if $(VPP_IMAGE),docker save -o $(KUBERNETES)/images/vpp.tar $(VPP_IMAGE))
 	KUBERNETES_BIN=$(CURDIR)/$(BIN) CTD2=$(CTD2) VPP_IMAGE=$(VPP_IMAGE) $(GO) test -count=1 -timeout 30m -v ./test/kubernetes
 
 test-node: build tools $(BIN)/lab $(BIN)/kubernetes/loopback $(BIN)/kubernetes/pause ## deploy/node on a node with a systemd and a containerd of its own, as root (VPP= for a real VPP)
 	$(GO) run ./deploy/images -load=false -out $(BIN)/node/images
-	@test "$$(id -u)" != 0 || { for p in $(NODE_NEEDS); do command -v $$p >/dev/null || exit 1; done; } || \
+	@test "$$(id -u)" != 0 || ( for p in $(NODE_NEEDS); do command -v $$p >/dev/null || exit 1; done ) || \
 	  { apt-get update -q && apt-get install -yq --no-install-recommends containerd runc iproute2 systemd logrotate; }
 	NODE_BIN=$(CURDIR)/$(BIN) VPP=$(VPP) $(GO) test -count=1 -timeout 5m -v ./test/node
 NODE_NEEDS := containerd ctr runc ip systemctl systemd-analyze logrotate

@@ -72,6 +72,18 @@ func (g *Gateway) take(id schema.PodID) bool {
 	return true
 }
 
+// place waits for a place for the next connection, until the listener is closed.
+func (l *listener) place() bool {
+	for !l.g.take(l.p.id) {
+		select {
+		case <-l.ctx.Done():
+			return false
+		case <-time.After(lingers):
+		}
+	}
+	return true
+}
+
 // give gives it back.
 func (g *Gateway) give(id schema.PodID) {
 	g.mu.Lock()

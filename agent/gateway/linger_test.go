@@ -187,7 +187,10 @@ func TestLinger(t *testing.T) {
 			if n := w.gw.Places(myPod); n == 0 {
 				t.Error("nothing lingers: this test tests nothing")
 			}
-			quick(t, "put", func() error { return w.gw.Put(t.Context(), w.socket(myPod), nil) })
+			quick(t, "put", func() error { // again, while there is no place
+				eventually(t, "a socket", func() bool { return w.gw.Put(t.Context(), w.socket(myPod), nil) == nil })
+				return nil
+			})
 			if !w.answers(path) {
 				t.Error("no answer at the socket that was made anew")
 			}
@@ -227,23 +230,25 @@ func TestLingerThreads(t *testing.T) { //nolint:paralleltest // it counts the pr
 	}
 	before := threads(t)
 	for range 4 {
-		if w.gw.Put(t.Context(), w.socket(myPod), nil) != nil {
-			break // it has no place
+		if err := w.gw.Put(t.Context(), w.socket(myPod), nil); err != nil {
+			t.Log(err)
+			break
 		}
 		spend(t, path, 35)
-		for range 10 {
+		for range 20 {
 			c := pass(t, path)
 			defer func() { _ = unix.Close(c) }()
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(3 * time.Second)
 		// The pod removes the file, the audit finds out and makes it anew.
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 	}
 	time.Sleep(time.Second)
-	if n := threads(t) - before; n > 20 {
-		t.Errorf("%d threads more than before 40 connections, 2 of them allowed", n)
+	t.Logf("%d threads before, %d after", before, threads(t))
+	if n := threads(t) - before; n > 30 {
+		t.Errorf("%d threads more than before 80 connections, 2 of them allowed", n)
 	}
 	if n := w.gw.Places(myPod); n > 5 {
 		t.Errorf("%d places are taken, of 5", n)

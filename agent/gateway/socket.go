@@ -45,11 +45,8 @@ type listener struct {
 // closed at once, or wait while too many are still being closed.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		if err := l.p.accepts.Wait(l.ctx); err != nil {
+		if !l.place() {
 			return nil, net.ErrClosed
-		}
-		if !l.g.take(l.p.id) {
-			continue
 		}
 		raw, err := l.accept()
 		if err != nil {
@@ -67,6 +64,9 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) accept() (*net.UnixConn, error) {
+	if err := l.p.accepts.Wait(l.ctx); err != nil {
+		return nil, net.ErrClosed
+	}
 	l.using.Lock()
 	defer l.using.Unlock()
 	return l.AcceptUnix()

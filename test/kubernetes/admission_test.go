@@ -86,9 +86,11 @@ func (w *world) admission(t *testing.T) {
 		}
 	}
 	for _, c := range refused {
-		if err := w.tryPod(t, samples, pod, c.patch); err == nil || !strings.Contains(err.Error(), c.says) {
+		err := w.tryPod(t, samples, pod, c.patch)
+		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.says)
 		}
+		t.Logf("%s: %v", c.name, err)
 	}
 	if err := w.tryPod(t, "default", pod, refused[0].patch); err != nil {
 		t.Errorf("in a namespace without the label: %v", err)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -118,6 +119,8 @@ func (w *world) renewed(t *testing.T) {
 			}
 			want = data
 		}
+		// Not to wait for its minute.
+		w.signal(t, system, w.podOf(t, "vpp-agent"), "installed", syscall.SIGHUP)
 		w.eventually(t, "the new certificate is installed", func(context.Context) error {
 			have, err := os.ReadFile("/etc/vpp-cni/tls/tls.key")
 			if err == nil && !bytes.Equal(have, want) {

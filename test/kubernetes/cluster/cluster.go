@@ -92,11 +92,12 @@ func (c *Cluster) start(ctx context.Context) error {
 		"--listen-client-urls=http://127.0.0.1:12379", "--advertise-client-urls=http://127.0.0.1:12379",
 		"--listen-peer-urls=http://127.0.0.1:12380", "--initial-advertise-peer-urls=http://127.0.0.1:12380",
 		"--initial-cluster=n=http://127.0.0.1:12380", "--unsafe-no-fsync", "--log-level=warn")
+	// Privileged pods it allows as clusters do: to refuse them is admission's.
 	api := c.kube("kube-apiserver", "kube-apiserver", "--etcd-servers=http://127.0.0.1:12379",
 		"--bind-address=127.0.0.1", "--secure-port=6443", "--advertise-address="+NodeIP,
 		"--tls-cert-file="+state("api.crt"), "--tls-private-key-file="+state("api.key"),
 		"--token-auth-file="+state("tokens.csv"), "--authorization-mode=Node,RBAC",
-		"--enable-admission-plugins=NodeRestriction",
+		"--enable-admission-plugins=NodeRestriction", "--allow-privileged",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+state("sa.key"),
 		"--service-account-signing-key-file="+state("sa.key"), "--service-cluster-ip-range=198.51.100.0/24",
 		"--endpoint-reconciler-type=none", "--kubelet-preferred-address-types=InternalIP")

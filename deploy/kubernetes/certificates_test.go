@@ -23,7 +23,7 @@ import (
 // prints; an error holds what it says.
 func certificates(t *testing.T, args ...string) (secrets []string, err error) {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
+	if _, err = exec.LookPath("openssl"); err != nil {
 		text := t.Name() + " NOT RUN: THERE IS NO OPENSSL HERE"
 		if os.Getenv("CI") == "true" {
 			t.Fatal(text)

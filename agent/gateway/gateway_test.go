@@ -83,7 +83,7 @@ func (w *world) remake() {
 // start runs a gateway without a memory.
 func (w *world) start(limits gateway.Limits) {
 	w.gw = gateway.New(gateway.Config{
-		RunDir: w.runDir, Dirs: w.dirs, Tree: w.store.Subtree(w.keys.NodePrefix(node)), Limits: limits, Log: w.log,
+		OnState: func(err error) { w.log.WithField("err", err).Info("gateway state") }, RunDir: w.runDir, Dirs: w.dirs, Tree: w.store.Subtree(w.keys.NodePrefix(node)), Limits: limits, Log: w.log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

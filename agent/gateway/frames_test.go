@@ -27,10 +27,10 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	for size := 1; size < 100; size++ {
-		all, got, frames := 0, 0, frames{}
+		all, got, f := 0, 0, frames{}
 		for rest := b.Bytes(); len(rest) > 0; {
 			n := min(size, len(rest))
-			a, s := frames.count(rest[:n])
+			a, s := f.count(rest[:n])
 			all, got = all+a, got+s
 			rest = rest[n:]
 		}

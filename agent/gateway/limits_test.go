@@ -209,8 +209,12 @@ func TestStreams(t *testing.T) {
 			for ; err == nil; streams++ {
 				block.Reset()
 				for _, h := range [][2]string{
-					{":method", "POST"}, {":scheme", "http"}, {":path", abuse.path}, {":authority", "x"},
-					{"content-type", abuse.contentType}, {"te", "trailers"},
+					{":method", "POST"},
+					{":scheme", "http"},
+					{":path", abuse.path},
+					{":authority", "x"},
+					{"content-type", abuse.contentType},
+					{"te", "trailers"},
 				} {
 					err = errors.Join(err, enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
 				}

@@ -99,8 +99,8 @@ func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.closed)
 		// Who waits in a read or in a write is let go.
-		_ = c.UnixConn.CloseRead()
-		_ = c.UnixConn.CloseWrite()
+		_ = c.CloseRead()
+		_ = c.CloseWrite()
 		c.release()
 		go func() {
 			c.using.Lock() // the last one to let go of a descriptor closes it

@@ -161,11 +161,13 @@ func TestLinger(t *testing.T) {
 	t.Parallel()
 	for name, attack := range map[string]func(t *testing.T, path string){
 		"read": func(t *testing.T, path string) {
+			t.Helper()
 			spend(t, path, 8)
 			pass(t, path)
 			time.Sleep(2500 * time.Millisecond)
 		},
 		"refused": func(t *testing.T, path string) {
+			t.Helper()
 			plain(t, path)
 			plain(t, path)
 			spend(t, path, 8)
@@ -173,6 +175,7 @@ func TestLinger(t *testing.T) {
 			time.Sleep(2500 * time.Millisecond)
 		},
 		"in the backlog": func(t *testing.T, path string) {
+			t.Helper()
 			spend(t, path, 14)
 			pass(t, path)
 		},

@@ -26,7 +26,8 @@ func TestProbeTakesNothing(t *testing.T) {
 	if refused(file) {
 		t.Error("a listener is taken for a dead one")
 	}
-	if c, _, err := unix.Accept(l); err != nil || unix.Close(c) != nil {
+	c, _, err := unix.Accept(l)
+	if err = errors.Join(err, unix.Close(c)); err != nil {
 		t.Fatal(err)
 	}
 	fd, err := newProbe()
@@ -37,7 +38,7 @@ func TestProbeTakesNothing(t *testing.T) {
 	if err = unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := unix.Accept(l)
+	c, _, err = unix.Accept(l)
 	if err != nil {
 		t.Fatal(err)
 	}

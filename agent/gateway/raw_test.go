@@ -77,10 +77,8 @@ func (r *raw) begin(method string) uint32 {
 }
 
 // call makes a whole request.
-func (r *raw) call(method string, m proto.Message) uint32 {
-	id := r.begin(method)
-	r.sent(r.f.WriteData(id, true, message(r.t, m)))
-	return id
+func (r *raw) call(method string, m proto.Message) {
+	r.sent(r.f.WriteData(r.begin(method), true, message(r.t, m)))
 }
 
 // sent looks at nothing: the connection may be closed by now.

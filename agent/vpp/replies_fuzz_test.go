@@ -369,7 +369,8 @@ func furnish(tb testing.TB, socket string) *operator {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		made, err := o.memif.MemifCreateV2(ctx, &memif.MemifCreateV2{Role: memif.MEMIF_ROLE_API_SLAVE, SocketID: id})
+		var made *memif.MemifCreateV2Reply
+		made, err = o.memif.MemifCreateV2(ctx, &memif.MemifCreateV2{Role: memif.MEMIF_ROLE_API_SLAVE, SocketID: id})
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func Read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(path, st); err != nil {
+	if err = check(path, st); err != nil {
 		return nil, err
 	}
 	// A file may grow, and those of /proc have no size. A read at an offset is an

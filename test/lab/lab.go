@@ -118,7 +118,10 @@ func (l *Lab) StartNode(ctx context.Context, name string) (*Node, error) {
 	if err := n.Agent.Start(); err != nil {
 		return nil, err
 	}
-	return n, n.WaitReady(ctx)
+	if err := n.WaitReady(ctx); err != nil {
+		return n, err
+	}
+	return n, n.waitPresence(ctx)
 }
 
 // Logs is the end of each program's output, by the program's name.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vpp-cni/vpp-cni/schema/store"
 	"github.com/vpp-cni/vpp-cni/test/etcdtest"
 	"github.com/vpp-cni/vpp-cni/test/proc"
 )
@@ -135,6 +136,22 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	return n.Agent.WaitFor(ctx, "readiness", func() bool {
 		code, _, err := n.Get(ctx, "/readyz")
 		return err == nil && code == http.StatusOK
+	})
+}
+
+// waitPresence waits until etcd says so too: the plugin goes by that, and a write
+// to a busy etcd takes its time.
+func (n *Node) waitPresence(ctx context.Context) error {
+	s, err := store.Open(n.lab.Store())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	return n.Agent.WaitFor(ctx, "its presence in etcd to be ready", func() bool {
+		nodes, _, err := s.Nodes(ctx)
+		return err == nil && slices.ContainsFunc(nodes, func(v store.NodeView) bool {
+			return string(v.Node) == n.Name && v.Agent != nil && v.Agent.Value.Ready
+		})
 	})
 }
 

@@ -152,7 +152,7 @@ $(KUBERNETES)/pause: test/kubernetes/pause/main.go
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./test/kubernetes/pause
 
 .PHONY: fuzz vuln
-fuzz: ## run every fuzz target for FUZZTIME (30s), one after the other
+fuzz: ## run every fuzz target for FUZZTIME (30s), one after the other (KEEP=10: keep inputs that it finds)
 	GO="$(GO)" FUZZTIME=$(or $(FUZZTIME),30s) test/fuzz.sh
 
 # The database is at vuln.go.dev.

@@ -162,10 +162,12 @@ func (c *conn) read(b []byte) (int, error) {
 func (l *listener) Close() error {
 	l.once.Do(func() {
 		l.cancel()
-		// Who waits in an accept is let go.
+		// Who connects is refused, and who waits in an accept, or comes to it later, is
+		// let go: an accept that does not block is not told of a shutdown (EAGAIN).
 		if raw, err := l.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 		}
+		_ = l.SetDeadline(time.Unix(1, 0))
 		go func() {
 			l.using.Lock()
 			defer l.using.Unlock()

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vpp-cni/vpp-cni/agent/gateway"
+	"github.com/vpp-cni/vpp-cni/schema"
 )
 
 // never is longer than any of these tests.
@@ -297,4 +299,24 @@ func TestAcceptFails(t *testing.T) {
 		t.Errorf("listed afterwards: %v, want p1", got)
 	}
 	eventually(t, "an answer", func() bool { return w.answers(path) })
+}
+
+// TestShortLived: a socket that ends just when its listener comes to accept gives
+// its place back. An accept that does not block is not told of a shutdown.
+func TestShortLived(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Limits{})
+	const sockets = 200
+	pods := make([]schema.PodID, sockets)
+	for i := range pods {
+		pods[i] = schema.PodID(fmt.Sprint("short-", i))
+		w.open(pods[i])
+		time.Sleep(time.Duration(i%20) * 20 * time.Microsecond)
+		if err := w.gw.Delete(t.Context(), w.socket(pods[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range pods {
+		eventually(t, "the place of "+string(id), func() bool { return w.gw.Places(id) == 0 })
+	}
 }

@@ -69,7 +69,11 @@ func (l *listener) accept() (*net.UnixConn, error) {
 	}
 	l.using.Lock()
 	defer l.using.Unlock()
-	return l.AcceptUnix()
+	c, err := l.AcceptUnix()
+	if err != nil && l.ctx.Err() != nil {
+		return nil, net.ErrClosed // and no passing time-out, after which grpc would try again
+	}
+	return c, err
 }
 
 // owner is the pod whose socket o is.

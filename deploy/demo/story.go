@@ -86,6 +86,9 @@ func (s *story) startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err = node.WaitPresence(ctx); err != nil {
+		return err
+	}
 	s.node = node
 	if s.net, err = node.Network(redNet); err != nil {
 		return err

@@ -95,6 +95,9 @@ type node struct {
 func (c *cluster) node(t *testing.T) node {
 	t.Helper()
 	n, err := c.lab.StartNode(timeout(t), "node-1")
+	if err == nil {
+		err = n.WaitPresence(timeout(t))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,10 +118,7 @@ func (l *Lab) StartNode(ctx context.Context, name string) (*Node, error) {
 	if err := n.Agent.Start(); err != nil {
 		return nil, err
 	}
-	if err := n.WaitReady(ctx); err != nil {
-		return n, err
-	}
-	return n, n.waitPresence(ctx)
+	return n, n.WaitReady(ctx)
 }
 
 // Logs is the end of each program's output, by the program's name.

@@ -139,9 +139,9 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	})
 }
 
-// waitPresence waits until etcd says so too: the plugin goes by that, and a write
+// WaitPresence waits until etcd says so too: the plugin goes by that, and a write
 // to a busy etcd takes its time.
-func (n *Node) waitPresence(ctx context.Context) error {
+func (n *Node) WaitPresence(ctx context.Context) error {
 	s, err := store.Open(n.lab.Store())
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,9 @@ type Gateway struct {
 	sockets map[schema.PodID]*socket
 	places  map[schema.PodID]int // that are taken, see take
 	closed  bool
+
+	// refuses: the kernel lets nobody pass descriptors.
+	refuses atomic.Bool
 
 	// How the gateway meets what pods pass to it; a test may change them before
 	// there is a socket.

@@ -28,16 +28,21 @@ import (
 const lingers = 50 * time.Millisecond
 
 // refuseRights has the kernel refuse descriptors that are sent to a Unix socket,
-// and to all that are accepted from it: the sender gets EPERM. Linux knows how
-// since 6.16; what it says before is of no use.
-func refuseRights(fd uintptr) {
-	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0)
+// and to all that are accepted from it: the sender gets EPERM. It says whether the
+// kernel does: Linux knows how since 6.16.
+func refuseRights(fd uintptr) bool {
+	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
 }
 
 // brief does call in a thread that signals call back from waiting for a lingering
 // socket (sk_stream_wait_close in net/core/stream.c). Go takes a SIGURG for a
-// spurious one, and goes on.
+// spurious one, and goes on. Where the kernel refuses descriptors there is nothing
+// to wait for.
 func (g *Gateway) brief(call func()) {
+	if g.refuses.Load() {
+		call()
+		return
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	self, thread := unix.Getpid(), unix.Gettid()

@@ -151,7 +151,7 @@ func (g *Gateway) bind(ctx context.Context, dir *os.File) (*net.UnixListener, er
 		var mode error
 		control := c.Control(func(fd uintptr) {
 			if !g.takesRights {
-				refuseRights(fd)
+				g.refuses.Store(refuseRights(fd))
 			}
 			mode = unix.Fchmod(int(fd), bindMode) // the mode of the file, less the umask
 		})

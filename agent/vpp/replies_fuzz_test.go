@@ -242,6 +242,22 @@ func FuzzReplies(f *testing.F) {
 	})
 }
 
+// patient is a driver whose calls have a minute, connected through a liar with a
+// script.
+func patient(t *testing.T, socket string, script []byte) *vpp.VPP {
+	t.Helper()
+	r := startLiar(t, socket, script)
+	v := vpp.New(vpp.Config{Socket: r.path(), RunDir: "/run/vpp-cni", CallTimeout: time.Minute})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = v.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended; r.close() })
+	for !v.Info().Connected {
+		time.Sleep(time.Millisecond)
+	}
+	return v
+}
+
 // TestNoLies: where nothing is a lie the calls of FuzzReplies find what stands in
 // VPP, give net2 its mark and its tag back, and put net1 in a leftover's place.
 func TestNoLies(t *testing.T) {
@@ -251,16 +267,7 @@ func TestNoLies(t *testing.T) {
 	}
 	t.Cleanup(sim.Close)
 	o := furnish(t, sim.APISocket())
-	r := startLiar(t, sim.APISocket(), nil)
-	defer r.close()
-	v := vpp.New(vpp.Config{Socket: r.path(), RunDir: "/run/vpp-cni", CallTimeout: time.Minute})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = v.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
-	for !v.Info().Connected {
-		time.Sleep(time.Millisecond)
-	}
+	v, ctx := patient(t, sim.APISocket(), nil), t.Context()
 	net2, net3 := netMemif("net2"), netMemif("net3")
 	steps := map[string]struct {
 		mark      model.Mark // of net2; empty: its own
@@ -318,16 +325,7 @@ func TestDumpWithoutEnd(t *testing.T) {
 	}
 	defer sim.Close()
 	script := append(make([]byte, 3*5), 9, 0, endless) // the first message after the greeting's
-	r := startLiar(t, sim.APISocket(), script)
-	defer r.close()
-	v := vpp.New(vpp.Config{Socket: r.path(), RunDir: "/run/vpp-cni", CallTimeout: time.Minute})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = v.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
-	for !v.Info().Connected {
-		time.Sleep(time.Millisecond)
-	}
+	v, ctx := patient(t, sim.APISocket(), script), t.Context()
 	if _, err = v.Dump(ctx); err == nil || !strings.Contains(err.Error(), "over 1048576 messages") {
 		t.Errorf("a dump without end: %v", err)
 	}
